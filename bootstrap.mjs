@@ -19,9 +19,14 @@ function installDependencies() {
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return
   console.error('installing the npm dependencies (once per checkout, about 300 MB) ...')
   // Output goes to stderr: with --json the last line of stdout belongs to the answer.
-  const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] })
+  const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+  })
   if (npm.status !== 0) {
-    console.error('onehop: `npm ci` failed (see above). The npm registry must be reachable once; then run this command again.')
+    console.error(
+      'onehop: `npm ci` failed (see above). The npm registry must be reachable once; then run this command again.',
+    )
     process.exit(1)
   }
   writeFileSync(stamp, lock)
@@ -33,19 +38,32 @@ function findNode() {
   if (major >= 24) return process.execPath
   try {
     const require = createRequire(join(root, 'toolchain', 'package.json'))
-    return join(dirname(require.resolve(`node-${process.platform}-${process.arch}/package.json`)), 'bin', 'node')
+    return join(
+      dirname(require.resolve(`node-${process.platform}-${process.arch}/package.json`)),
+      'bin',
+      'node',
+    )
   } catch {
     if (major === 22 && minor >= 19) return process.execPath
-    console.error(`onehop needs Node 22.19 or newer; this is ${process.versions.node}. Install it from https://nodejs.org.`)
+    console.error(
+      `onehop needs Node 22.19 or newer; this is ${process.versions.node}. Install it from https://nodejs.org.`,
+    )
     process.exit(2)
   }
 }
 
 function run() {
   const node = findNode()
-  const command = script === 'npx' ? [join(root, 'node_modules', '.bin', args.shift() ?? '')] : [join(root, script ?? '')]
-  const env = { ...process.env, PATH: `${dirname(node)}:${join(root, 'node_modules', '.bin')}:${process.env.PATH}` }
-  const child = spawn(node, ['--disable-warning=ExperimentalWarning', ...command, ...args], { stdio: 'inherit', env })
+  const command =
+    script === 'npx' ? [join(root, 'node_modules', '.bin', args.shift() ?? '')] : [join(root, script ?? '')]
+  const env = {
+    ...process.env,
+    PATH: `${dirname(node)}:${join(root, 'node_modules', '.bin')}:${process.env.PATH}`,
+  }
+  const child = spawn(node, ['--disable-warning=ExperimentalWarning', ...command, ...args], {
+    stdio: 'inherit',
+    env,
+  })
   // The child decides what a signal means (the sandbox takes itself down); we only wait for it.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)))

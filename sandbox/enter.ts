@@ -1,0 +1,111 @@
+import { spawn } from 'node:child_process'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { cacheFolder, runFolder } from './cache.ts'
+import { createCgroups, removeCgroups } from './cgroups.ts'
+import { holdLock } from './lock.ts'
+
+/**
+ * Runs `node FILE ARGS` inside the sandbox's own mount, network and process namespaces, and returns its exit code.
+ *
+ * The kernel ends everything in there when the first process of the namespaces ends, and that one ends with us,
+ * however we end. The new network namespace has no link to the machine at all: it is the router between the
+ * sandbox's hosts, and nothing in it can reach the internet.
+ * Throws if another sandbox lives on this machine, or if this is not root on Linux.
+ */
+export async function runInside(file: string, args: string[] = []): Promise<number> {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0)
+    throw new Error('the sandbox needs Linux and root')
+  await using _lock = await holdLock()
+  await removeCgroups() // what a kill -9 left behind
+  rmSync(runFolder, { recursive: true, force: true })
+  mkdirSync(runFolder, { recursive: true })
+  createCgroups()
+  try {
+    return await runInNamespaces([process.execPath, '--disable-warning=ExperimentalWarning', file, ...args])
+  } finally {
+    await removeCgroups()
+    rmSync(runFolder, { recursive: true, force: true })
+  }
+}
+
+/** True in a process that `runInside` started, and in its children. */
+export const isInside = () => process.env.ONEHOP_INSIDE === '1'
+
+async function runInNamespaces(command: string[]): Promise<number> {
+  const wrap =
+    'setpriv --pdeathsig KILL unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private'
+  const [program = '', ...rest] = wrap.split(' ')
+  // Its own session: a Ctrl-C at the terminal reaches us alone, and we pass it on once.
+  const child = spawn(program, [...rest, 'sh', '-c', init, 'init', cacheFolder, ...command], {
+    stdio: 'inherit',
+    detached: true,
+    env: { ...process.env, ONEHOP_INSIDE: '1' },
+  })
+  // For `nsenter` from another shell: process 1 of the sandbox is this one's only child.
+  writeFileSync(join(runFolder, 'outer.pid'), `${child.pid}\n`)
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  let interrupted: NodeJS.Signals | undefined
+  let impatient: NodeJS.Timeout | undefined
+  const passOn = (signal: NodeJS.Signals) => {
+    interrupted = signal
+    signalGroup(child.pid, signal)
+    impatient ??= setTimeout(() => signalGroup(child.pid, 'SIGKILL'), 10_000)
+  }
+  for (const signal of signals) process.on(signal, passOn)
+  try {
+    return await new Promise<number>((resolve, reject) => {
+      child.on('error', reject)
+      child.on('exit', (code) => resolve(interrupted ? (interrupted === 'SIGINT' ? 130 : 143) : (code ?? 1)))
+    })
+  } finally {
+    clearTimeout(impatient)
+    for (const signal of signals) process.off(signal, passOn)
+  }
+}
+
+function signalGroup(pid: number | undefined, signal: NodeJS.Signals) {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, signal)
+  } catch {
+    // It has just ended: what we wanted.
+  }
+}
+
+/**
+ * Process 1 of the sandbox. It stays a shell, because a shell's `wait` reaps orphans (containerd's shims fork twice)
+ * and Node's does not. /etc and /var/lib become private copies: `ip netns exec` needs folders in /etc/netns,
+ * tailscaled rewrites resolv.conf, and CNI writes to /var/lib/cni.
+ */
+const init = `
+set -e
+cache=$1; shift
+keep=$cache/run/private; mkdir -p "$keep"; mount -t tmpfs tmpfs "$keep"; mkdir "$keep/cache"; mount --bind "$cache" "$keep/cache"
+for dir in /etc /var/lib; do
+  mkdir -p "$keep$dir/upper" "$keep$dir/work"
+  mount -t overlay overlay -o "lowerdir=$dir,upperdir=$keep$dir/upper,workdir=$keep$dir/work" "$dir"
+done
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /var/log
+case "$cache" in /var/lib/*|/run/*|/var/log/*) mkdir -p "$cache"; mount --bind "$keep/cache" "$cache";; esac
+umount "$keep/cache"; umount -l "$keep"; rmdir "$keep"
+mkdir -p /run/netns /etc/netns; rm -f /etc/resolv.conf; echo '# the sandbox has no resolver' > /etc/resolv.conf
+echo 1 > /proc/sys/net/ipv4/ip_forward
+ip link set lo up
+exec 3<&0
+"$@" <&3 3<&- &
+set +e
+wait $!
+`
+
+// The file is also the outer half of every command: `node enter.ts FILE ARGS`.
+if (import.meta.main && process.argv[2]) {
+  runInside(process.argv[2], process.argv.slice(3)).then(
+    (code) => process.exit(code),
+    (error: Error) => {
+      console.error(`${basename(process.argv[1] ?? 'sandbox')}: ${error.message}`)
+      process.exit(2)
+    },
+  )
+}

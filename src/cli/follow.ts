@@ -1,0 +1,103 @@
+import { randomUUID } from 'node:crypto'
+import { createLogUpdate } from 'log-update'
+import pWaitFor from 'p-wait-for'
+import type { EventName } from '../../inngest.config.ts'
+import { messageOf, OnehopError } from '../errors.ts'
+import { createJournal, type Entry, type RequestRecord } from '../journal.ts'
+import { loadMesh } from '../load-mesh.ts'
+import { readCredential } from '../systems/credentials.ts'
+
+/**
+ * Sends an event to the engine and follows the request, by our own id, in the journal: Inngest may hang a run off
+ * another id. On a terminal there is one live line per service, elsewhere one line per change of state.
+ *
+ * @throws OnehopError engine-unreachable, engine-refused, engine-cannot-call-worker
+ */
+export async function sendAndFollow({ meshFile, name, data, quiet }: Send): Promise<RequestRecord> {
+  const mesh = await loadMesh(meshFile)
+  const journal = createJournal(mesh.state)
+  const id = randomUUID()
+  await send({ url: mesh.engine.url, keyFile: mesh.engine.eventKeyFile, event: { id, name, data } })
+  const pickedUp = 20
+  await pWaitFor(async () => (await journal.readRequest(id)) !== undefined, {
+    interval: 100,
+    timeout: pickedUp * 1000,
+  }).catch((thrown: unknown) => {
+    throw new OnehopError(
+      'engine-cannot-call-worker',
+      { request: id, seconds: pickedUp, listen: mesh.worker.listen },
+      { cause: thrown },
+    )
+  })
+  const show = quiet ? { update: () => {}, done: () => {} } : liveLines(id)
+  let record: RequestRecord | undefined
+  await pWaitFor(
+    async () => {
+      record = await journal.readRequest(id)
+      show.update(await journal.list())
+      return record?.state !== undefined && record.state !== 'running'
+    },
+    { interval: 200 },
+  )
+  show.done()
+  return record ?? { id, event: name, run: '', state: 'failed' }
+}
+
+type Send = { meshFile: string; name: EventName; data: Record<string, unknown>; quiet: boolean }
+
+async function send({
+  url,
+  keyFile,
+  event,
+}: {
+  url: string
+  keyFile: string | undefined
+  event: Record<string, unknown>
+}): Promise<void> {
+  const key = keyFile ? await readCredential(keyFile) : (process.env.INNGEST_EVENT_KEY ?? '')
+  const response = await fetch(`${url}/e/${encodeURIComponent(key)}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(event),
+    signal: AbortSignal.timeout(10_000),
+  }).catch((thrown: unknown) => {
+    throw new OnehopError('engine-unreachable', { url, message: messageOf(thrown) }, { cause: thrown })
+  })
+  if (!response.ok)
+    throw new OnehopError('engine-refused', {
+      url,
+      status: response.status,
+      message: (await response.text()).slice(0, 200),
+    })
+}
+
+function liveLines(request: string) {
+  const started = Date.now()
+  const terminal = process.stderr.isTTY ? createLogUpdate(process.stderr) : undefined
+  const seen = new Map<string, string>()
+  return {
+    update(entries: Entry[]) {
+      const mine = entries.filter((each) => each.request.startsWith(request))
+      const seconds = Math.round((Date.now() - started) / 1000)
+      if (terminal)
+        return terminal(
+          mine
+            .map((each) => `${each.service.padEnd(14)} ${phaseOf(each).padEnd(24)} ${seconds} s`)
+            .join('\n'),
+        )
+      for (const each of mine) {
+        const phase = phaseOf(each)
+        if (seen.get(each.service) === phase) continue
+        seen.set(each.service, phase)
+        process.stderr.write(`${each.service}: ${phase} (${seconds} s)\n`)
+      }
+    },
+    done: () => terminal?.done(),
+  }
+}
+
+function phaseOf({ state, changes }: Entry): string {
+  if (state !== 'exposing') return state
+  if (changes.some((each) => each.id === 'switch' && !each.undone)) return 'switched, soaking'
+  return changes.some((each) => !each.undone) ? 'exposing, proving' : 'preflight'
+}

@@ -1,0 +1,13 @@
+import { startWorker } from '../worker.ts'
+import type { Answer } from './output.ts'
+
+/** onehop worker: runs until SIGINT or SIGTERM. */
+export async function worker({ mesh }: { mesh: string }): Promise<Answer> {
+  const running = await startWorker({ meshFile: mesh, log: (line) => process.stderr.write(`${line}\n`) })
+  await new Promise((resolve) => {
+    process.once('SIGINT', resolve)
+    process.once('SIGTERM', resolve)
+  })
+  await running.close()
+  return { result: { stopped: true }, text: 'stopped' }
+}

@@ -1,0 +1,27 @@
+import type { Failure } from '../errors.ts'
+import type { Entry } from '../journal.ts'
+import type { OperatorFacts, ProxyFacts, ServiceFacts } from '../systems/kubernetes.ts'
+import type { Device, Peer } from '../systems/tailscale.ts'
+
+/**
+ * What is there, as plain data: all that a plan is made of. A part that could not be read is absent and its failure
+ * stands in `failures`, so that a plan can be shown of a system that is half down.
+ */
+export type Snapshot = {
+  cluster?: {
+    id: string
+    services: ServiceFacts[]
+    /** pod-security level by namespace; '' where the label is missing. */
+    namespaces: Record<string, string>
+    /** Names of the ports with a ready endpoint, by namespace/service. */
+    readyPorts: Record<string, string[]>
+    /** By namespace/service. */
+    proxies: Record<string, ProxyFacts>
+    operator?: OperatorFacts
+    proxyClassReady?: boolean
+  }
+  tailnet?: { devices: Device[]; tagOwners: Record<string, string[]>; peers: Record<string, Peer> }
+  caddy?: { version: string; text: string; adapted: unknown; running: unknown }
+  journal: Entry[]
+  failures: Failure[]
+}

@@ -1,0 +1,78 @@
+import { type Failure, OnehopError } from '../errors.ts'
+import type { Attempt, Moving } from '../functions/migrate.ts'
+import { loadWork } from '../load-mesh.ts'
+import { selectServices } from '../plan/mesh.ts'
+import { probePaths } from './prove-path.ts'
+import { type Step, tried } from './step.ts'
+
+/** Proves both paths of every service of the wave again and again for the soak time; who fails more than allowed fails alone. */
+export async function soakWave(
+  step: Step,
+  { meshFile }: Moving,
+  { wave, attempts }: { wave: string; attempts: Attempt[] },
+): Promise<Attempt[]> {
+  if (attempts.every((each) => each.failure)) return attempts
+  const soaked = await tried(
+    step,
+    `${wave}/soak: seconds`,
+    async () => (await loadWork(meshFile)).mesh.soak.seconds,
+  )
+  if (!soaked.ok) return attempts.map((each) => ({ ...each, failure: each.failure ?? soaked.failure }))
+  let current = attempts
+  for (let done = 0, round = 1; done < soaked.value; round++) {
+    const names = current.filter((each) => !each.failure).map((each) => each.name)
+    if (names.length === 0) break
+    const seconds = Math.min(chunk, soaked.value - done)
+    const outcome = await tried(step, `${wave}/soak: prove (${round})`, () =>
+      soak(meshFile, { names, seconds }),
+    )
+    const failures: Record<string, Failure> = outcome.ok
+      ? outcome.value
+      : Object.fromEntries(names.map((name) => [name, outcome.failure]))
+    current = current.map((each) => {
+      const failure = each.failure ?? failures[each.name]
+      return failure ? { ...each, failure } : each
+    })
+    done += seconds
+  }
+  return current
+}
+
+/** A step polls for at most so many seconds, so that a worker that dies repeats little. */
+const chunk = 10
+
+/** Probes for some seconds; ends at once when a service has failed. Gives back the failures by service. */
+async function soak(
+  meshFile: string,
+  { names, seconds }: { names: string[]; seconds: number },
+): Promise<Record<string, Failure>> {
+  const { mesh, systems } = await loadWork(meshFile)
+  const services = selectServices(mesh, names)
+  const tally = new Map(names.map((name) => [name, { probes: 0, failures: 0, message: '' }]))
+  const until = Date.now() + seconds * 1000
+  for (;;) {
+    const round = Date.now()
+    await Promise.all(
+      services.map(async (service) => {
+        const paths = await probePaths(systems, mesh, service)
+        const count = tally.get(service.name) ?? { probes: 0, failures: 0, message: '' }
+        for (const { target, answer } of [...paths.old, ...paths.new]) {
+          count.probes++
+          if (answer.ok) continue
+          count.failures++
+          count.message = `${target.host}:${target.port} ${answer.message}`
+        }
+      }),
+    )
+    const failed = [...tally].filter(([, count]) => count.failures > mesh.soak.failures)
+    if (failed.length > 0 || Date.now() >= until)
+      return Object.fromEntries(
+        failed.map(([service, count]) => [
+          service,
+          new OnehopError('soak-failed', { service, ...count }).toJSON(),
+        ]),
+      )
+    const rest = Math.max(0, Math.min(until, round + mesh.soak.every * 1000) - Date.now())
+    await new Promise((resolve) => setTimeout(resolve, rest))
+  }
+}

@@ -1,0 +1,40 @@
+import type { ClusterService, Mesh } from '../plan/mesh.ts'
+import { type RouteEdit, routesOf } from '../plan/paths.ts'
+import type { Systems } from '../systems/systems.ts'
+
+/** The upstreams of one service's routes, in one Caddyfile: tokens of the file, never the file. */
+export type SwitchState = { file: string; routes: Array<{ site: string; upstream: string }> }
+
+/** Moves Caddy's routes of services from the port map to the device name: one edit of the file, one reload. */
+export const switchCaddyRoutes = {
+  /** The routes as they are now. @throws OnehopError caddy-route-not-found, caddy-route-not-in-file, caddy-tokens-changed */
+  async read({ caddy }: Systems, mesh: Mesh, service: ClusterService): Promise<SwitchState> {
+    const routes = routesOf(mesh, service)
+    const found = routes.length > 0 ? await caddy.readRoutes(routes) : []
+    // As written (127.0.0.1 or localhost), so that the undo gives the very same bytes back; a scheme before it stays anyway.
+    return {
+      file: mesh.caddy.file,
+      routes: found.map(({ site, upstream }) => ({ site, upstream: upstream.replace(/^\w+:\/\//, '') })),
+    }
+  },
+
+  target(before: SwitchState, mesh: Mesh, service: ClusterService): SwitchState {
+    return { ...before, routes: routesOf(mesh, service).map(({ site, to }) => ({ site, upstream: to })) }
+  },
+
+  /** Compare-and-swap of several services' routes at once. @throws OnehopError caddy-* */
+  async write(
+    { caddy }: Systems,
+    swaps: Array<{ from: SwitchState; to: SwitchState }>,
+  ): Promise<{ reloaded: boolean }> {
+    const edits = swaps.flatMap(({ from, to }) => editsOf(from, to))
+    return edits.length > 0 ? caddy.switchRoutes(edits) : { reloaded: false }
+  },
+}
+
+function editsOf(from: SwitchState, to: SwitchState): RouteEdit[] {
+  return to.routes.flatMap(({ site, upstream }, index) => {
+    const earlier = from.routes[index]?.upstream
+    return earlier && earlier !== upstream ? [{ site, from: earlier, to: upstream }] : []
+  })
+}

@@ -1,0 +1,16 @@
+import { readFile } from 'node:fs/promises'
+import { messageOf, OnehopError } from '../errors.ts'
+
+/**
+ * A secret from its file, trimmed: editors add a newline, and the operator would send it to Tailscale as part of the secret.
+ * What is returned goes into a request header or a Secret and nowhere else.
+ *
+ * @throws OnehopError credentials-missing, naming the file
+ */
+export async function readCredential(file: string): Promise<string> {
+  const text = await readFile(file, 'utf8').catch((thrown: unknown) => {
+    throw new OnehopError('credentials-missing', { file, message: messageOf(thrown) }, { cause: thrown })
+  })
+  if (text.trim() === '') throw new OnehopError('credentials-missing', { file, message: 'the file is empty' })
+  return text.trim()
+}
