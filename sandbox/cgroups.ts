@@ -9,7 +9,7 @@ export const cgroupRoot = 'onehop'
 export function createCgroups() {
   for (const root of hierarchies()) {
     mkdirSync(join(root, cgroupRoot), { recursive: true })
-    if (existsSync(join(root, 'cgroup.subtree_control'))) enableControllers(root)
+    if (hierarchies().length === 1) enableControllers(root)
     // A v1 cpuset is born empty, and a process cannot enter an empty one.
     for (const file of ['cpuset.cpus', 'cpuset.mems']) {
       if (existsSync(join(root, file)))
@@ -46,6 +46,7 @@ function hierarchies(): string[] {
   return [...new Set(found.map(([, folder]) => folder ?? ''))].filter((folder) => existsSync(folder))
 }
 
+/** Only where v2 is all there is: on a hybrid machine the controllers are v1's. They stay enabled, as systemd has them. */
 function enableControllers(root: string) {
   const controllers = readFileSync(join(root, 'cgroup.controllers'), 'utf8').trim().split(' ').filter(Boolean)
   for (const folder of [root, join(root, cgroupRoot)]) {

@@ -78,7 +78,6 @@ export async function startControlPlane({ folder, servers }: Cluster) {
 export async function startNode({ folder, servers }: Cluster, images: (keyof typeof imageNames)[]) {
   await startContainerd({ folder, servers }, images)
   const kubeconfig = `--kubeconfig=${folder}/admin.kubeconfig`
-  const ca = join(folder, 'certs')
   writeFileSync(join(folder, 'kubelet.yaml'), kubeletConfig(folder))
   await startControllers({ folder, servers })
   await Promise.all([
@@ -112,7 +111,6 @@ export async function startNode({ folder, servers }: Cluster, images: (keyof typ
     const { stdout } = await kubectl(folder, ['get', 'node', nodeName])
     return stdout.includes(' Ready ')
   })
-  return ca
 }
 
 async function startControllers({ folder, servers }: Cluster) {

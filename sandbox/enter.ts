@@ -16,7 +16,7 @@ import { holdLock } from './lock.ts'
 export async function runInside(file: string, args: string[] = []): Promise<number> {
   if (process.platform !== 'linux' || process.getuid?.() !== 0)
     throw new Error('the sandbox needs Linux and root')
-  await using _lock = await holdLock()
+  await using _lock = await holdLock('sandbox')
   await removeCgroups() // what a kill -9 left behind
   rmSync(runFolder, { recursive: true, force: true })
   mkdirSync(runFolder, { recursive: true })

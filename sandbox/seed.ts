@@ -6,7 +6,6 @@ import { findProgram } from './cache.ts'
 import { kubeconfigText, kubectl } from './cluster.ts'
 import { addProgram, type Host } from './hosts.ts'
 import { imageNames } from './images.ts'
-import { addresses } from './network.ts'
 import { oauthClients } from './tailnet.ts'
 
 /** The cluster's services as the user has them; LiveKit and the PDS are Helm releases. */
@@ -92,7 +91,6 @@ const portBindings = () =>
     ]),
   )
 
-/** Reports to the node, not to a service's own address: an engine must not depend on a path that is being moved. */
 const namespace = `apiVersion: v1
 kind: Namespace
 metadata: { name: joelclaw, labels: { pod-security.kubernetes.io/enforce: privileged } }
@@ -285,5 +283,3 @@ function manifest({
   ]
   return objects.map((object) => `${JSON.stringify(object)}\n`).join('---\n')
 }
-
-export const nodeAddress = addresses.node

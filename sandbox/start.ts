@@ -65,17 +65,17 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<World>
   await runParts(options.onPart, [
     ['network and certificates', () => Promise.all([layCables(), makeCertificates(join(folder, 'certs'))])],
     [
-      'Kubernetes and the tailnet',
+      all ? 'Kubernetes; the tailnet with panda and clanker-001' : 'Kubernetes',
       () =>
         Promise.all([
           startControlPlane({ folder, servers }).then(() => startNode({ folder, servers }, images)),
-          all && startTailnet({ folder, servers, policy: readSeed('policy.hujson') }),
+          all &&
+            startTailnet({ folder, servers, policy: readSeed('policy.hujson') }).then(() => joinHosts(world)),
         ]),
     ],
     ...(all
       ? ([
-          ['panda and clanker-001 on the tailnet', () => joinHosts(world)],
-          [`services: ${services.join(', ')}`, () => world.applySeed(services)],
+          [`services: ${services.join(', ') || 'none'}`, () => world.applySeed(services)],
           ['Caddy and port maps on panda', () => startCaddy(world)],
         ] satisfies Part[])
       : []),

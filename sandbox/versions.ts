@@ -7,7 +7,7 @@ export const versions = {
   tailscale: '1.102.4',
   helm: '4.3.1',
   caddy: '2.11.9',
-  coredns: '1.14.7',
+  coredns: '1.15.0',
   // Of each `go.mod` that we write ourselves.
   go: '1.26.6',
 } as const

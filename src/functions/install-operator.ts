@@ -22,7 +22,7 @@ export async function installOperator(
     )
     if (unreadable) return { work: 'none' as const, failure: unreadable }
     const [problem] = preflightMesh(work.mesh, snapshot).filter((each) =>
-      /^(operator|namespace)-/.test(each.code),
+      /^(cluster|operator|namespace)-/.test(each.code),
     )
     return {
       work: operatorWork(work.mesh, snapshot),

@@ -116,9 +116,11 @@ async function undo(meshFile: string, { service, attempt, id }: Undo): Promise<v
         return
       }
       case 'switch':
-        await switchCaddyRoutes.write(systems, [
-          { from: change.target as SwitchState, to: change.before as SwitchState },
-        ])
+        await switchCaddyRoutes.write(
+          systems,
+          [{ from: change.target as SwitchState, to: change.before as SwitchState }],
+          { expectRunning: false },
+        )
         return
       default:
         return id satisfies never

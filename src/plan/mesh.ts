@@ -22,7 +22,14 @@ export function parseMesh(text: string, file: string): Mesh {
 
 /** Each problem of a zod error as `path: what was expected`, joined by `; `. */
 export function problemsOf(error: z.ZodError): string {
-  return error.issues.map((issue) => `${issue.path.join('.') || '(top)'}: ${issue.message}`).join('; ')
+  return error.issues
+    .map((issue) => {
+      // A bad key's own expectation stands one level deeper.
+      const inner =
+        issue.code === 'invalid_key' ? ` (${issue.issues.map((each) => each.message).join(', ')})` : ''
+      return `${issue.path.join('.') || '(top)'}: ${issue.message}${inner}`
+    })
+    .join('; ')
 }
 
 const port = z.int().min(1).max(65535)
@@ -35,6 +42,30 @@ const seconds = z.number().positive()
 const hostPort = z.string().regex(/^[^\s/]+:\d{1,5}$/, 'expected host:port')
 const credentials = z.strictObject({ clientIdFile: file, clientSecretFile: file })
 
+/** How a port is asked: `identity` is a path whose answer names the backend, so that old and new path can be compared. */
+const probe = z.union(
+  [
+    z.enum(['tcp', 'redis']),
+    z.strictObject({ http: z.string().startsWith('/'), identity: z.string().startsWith('/').optional() }),
+  ],
+  { error: 'expected tcp, redis, or {http: /path, identity: /path}' },
+)
+
+type Port = { port: number; portMap: number; probe?: z.output<typeof probe> }
+const portEntry = z.union(
+  [
+    port.transform((number): Port => ({ port: number, portMap: number })),
+    z.strictObject({ port, portMap: port.optional(), probe: probe.optional() }).transform(
+      ({ port: number, portMap = number, probe: own }): Port => ({
+        port: number,
+        portMap,
+        ...(own && { probe: own }),
+      }),
+    ),
+  ],
+  { error: 'expected a port from 1 to 65535, or {port, portMap, probe}' },
+)
+
 const clusterService = z
   .strictObject({
     service: z.string().regex(/^[a-z0-9-]+\/[a-z0-9-]+$/, 'expected namespace/name of a Kubernetes Service'),
@@ -43,25 +74,8 @@ const clusterService = z
       .string()
       .regex(/^tag:[a-z][a-z0-9-]*$/, 'expected tag:name')
       .optional(),
-    ports: z
-      .array(
-        z.union(
-          [
-            port.transform((number) => ({ port: number, portMap: number })),
-            z.strictObject({ port, portMap: port }),
-          ],
-          {
-            error: 'expected a port from 1 to 65535, or {port, portMap}',
-          },
-        ),
-      )
-      .min(1),
-    probe: z
-      .union([
-        z.enum(['tcp', 'redis']),
-        z.strictObject({ http: z.string().startsWith('/'), identity: z.string().startsWith('/').optional() }),
-      ])
-      .default('tcp'),
+    ports: z.array(portEntry).min(1),
+    probe: probe.default('tcp'),
     routes: z.record(z.string().min(1), port).default({}),
     allow: z.array(z.string().min(1)).default([]),
     engine: z.boolean().default(false),

@@ -15,7 +15,12 @@ export function preflightService(mesh: Mesh, service: ClusterService, snapshot: 
 
 /** What stands in the way of every service. */
 export function preflightMesh(mesh: Mesh, snapshot: Snapshot): Failure[] {
-  return [...snapshot.failures, ...operatorProblems(mesh, snapshot), ...caddyProblems(mesh, snapshot)]
+  return [
+    ...snapshot.failures,
+    ...clusterProblems(snapshot),
+    ...operatorProblems(mesh, snapshot),
+    ...caddyProblems(mesh, snapshot),
+  ]
 }
 
 /** What onehop has to do about the operator before anything can be exposed. */
@@ -104,6 +109,15 @@ function routeProblems(mesh: Mesh, service: ClusterService, { caddy }: Snapshot)
     const present = [from, to].some((upstream) => findUpstreams(caddy.text, { site, upstream }).length > 0)
     return present ? [] : [problem('caddy-route-not-found', { file: mesh.caddy.file, site, upstream: from })]
   })
+}
+
+/** Before anything else: in a cluster that is not the journal's, not even the operator may be installed. */
+function clusterProblems({ cluster, journal }: Snapshot): Failure[] {
+  const foreign = journal.find((each) => cluster && each.state !== 'restored' && each.cluster !== cluster.id)
+  if (!cluster || !foreign) return []
+  return [
+    problem('cluster-changed', { service: foreign.service, expected: foreign.cluster, found: cluster.id }),
+  ]
 }
 
 function operatorProblems(mesh: Mesh, snapshot: Snapshot): Failure[] {

@@ -132,7 +132,7 @@ function probeAll(
   return Promise.all(
     service.ports.map(async (each) => {
       const target = at(each)
-      return { target, answer: await probe(probes, service.probe, target) }
+      return { target, answer: await probe(probes, each.probe ?? service.probe, target) }
     }),
   )
 }
@@ -151,7 +151,8 @@ function silentPort(
   const { message } = answer
   if (answer.refused || /no answer|EHOSTUNREACH|ETIMEDOUT/.test(message))
     return new OnehopError('port-silent', { name, port, message, tag: service.tag })
-  const protocol = typeof service.probe === 'string' ? service.probe : 'http'
+  const asked = service.ports.find((each) => each.port === port)?.probe ?? service.probe
+  const protocol = typeof asked === 'string' ? asked : 'http'
   return new OnehopError('protocol-wrong', { name, port, message, protocol, service: service.name })
 }
 

@@ -22,15 +22,23 @@ export const switchCaddyRoutes = {
     return { ...before, routes: routesOf(mesh, service).map(({ site, to }) => ({ site, upstream: to })) }
   },
 
-  /** Compare-and-swap of several services' routes at once. @throws OnehopError caddy-* */
+  /**
+   * Compare-and-swap of several services' routes at once. An undo passes `expectRunning: false`: an edit that the user
+   * has not reloaded yet must not stand in its way, and is neither loaded nor lost.
+   *
+   * @throws OnehopError caddy-*
+   */
   async write(
     { caddy }: Systems,
-    swaps: Array<{ from: SwitchState; to: SwitchState }>,
+    swaps: Swap[],
+    options: { expectRunning?: boolean } = {},
   ): Promise<{ reloaded: boolean }> {
     const edits = swaps.flatMap(({ from, to }) => editsOf(from, to))
-    return edits.length > 0 ? caddy.switchRoutes(edits) : { reloaded: false }
+    return edits.length > 0 ? caddy.switchRoutes(edits, options) : { reloaded: false }
   },
 }
+
+type Swap = { from: SwitchState; to: SwitchState }
 
 function editsOf(from: SwitchState, to: SwitchState): RouteEdit[] {
   return to.routes.flatMap(({ site, upstream }, index) => {

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
-import { open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { request } from 'node:http'
+import { readFile, realpath, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { execa } from 'execa'
@@ -17,6 +16,8 @@ import {
   sameUpstream,
   type Upstream,
 } from '../plan/caddyfile.ts'
+import { createCaddyAdmin, reasonIn } from './caddy-admin.ts'
+import { replaceFile } from './replace-file.ts'
 
 /** A route as it stands in the file: `upstream` is its host:port as written, to be given as `to` when it is undone. */
 export type FoundRoute = Route & { current: 'from' | 'to'; upstream: string; line: number }
@@ -27,50 +28,8 @@ export type FoundRoute = Route & { current: 'from' | 'to'; upstream: string; lin
  *
  * @throws OnehopError caddy-unreachable, caddy-missing, caddy-file-unreadable, caddy-edit-refused
  */
-export function createCaddy({
-  file,
-  admin,
-  bin = 'caddy',
-}: {
-  file: string
-  admin: string
-  bin?: string | undefined
-}) {
-  /** What Caddy runs now, as its own JSON. A change of the config restarts the admin listener, so a reset is asked again. */
-  async function running(): Promise<unknown> {
-    const get = () => call(admin, 'GET', '/config/')
-    const { status, body } = await get()
-      .catch((thrown: NodeJS.ErrnoException) =>
-        thrown.code === 'ECONNRESET' ? get() : Promise.reject(thrown),
-      )
-      .catch((thrown: unknown) => {
-        throw new OnehopError('caddy-unreachable', { admin, message: messageOf(thrown) }, { cause: thrown })
-      })
-    if (status !== 200)
-      throw new OnehopError('caddy-unreachable', { admin, message: `${status} ${body.trim()}` })
-    return JSON.parse(body)
-  }
-
-  /**
-   * Makes Caddy run `config`. Equal to what runs already, it reloads nothing.
-   *
-   * @throws OnehopError caddy-did-not-take, with Caddy's own reason; what ran before runs on
-   */
-  async function load(config: unknown): Promise<void> {
-    const post = () => call(admin, 'POST', '/load', JSON.stringify(config))
-    const { status, body } = await post()
-      // The answer can be lost although the config was taken: look before trying again.
-      .catch(async (thrown: unknown) =>
-        isDeepStrictEqual(await running(), config) ? { status: 200, body: messageOf(thrown) } : post(),
-      )
-      .catch((thrown: unknown) => {
-        throw new OnehopError('caddy-did-not-take', { file, message: messageOf(thrown) }, { cause: thrown })
-      })
-    if (status !== 200) throw new OnehopError('caddy-did-not-take', { file, message: reasonIn(body) })
-    const [difference] = diffAdapted(config, await running())
-    if (difference)
-      throw new OnehopError('caddy-did-not-take', { file, message: `it runs another ${difference.path}` })
-  }
+export function createCaddy({ file, admin, bin = 'caddy' }: Options) {
+  const { running, load } = createCaddyAdmin({ admin, file })
 
   /** `caddy adapt`. Imports are relative to the folder of the name that Caddy is given, which may be a symlink. */
   async function adaptUnlocked(text: string): Promise<unknown> {
@@ -118,7 +77,7 @@ export function createCaddy({
     let lost: Error | undefined
     const release = await lock(file, {
       stale: 10_000,
-      retries: { retries: 200, minTimeout: 50, maxTimeout: 500 },
+      retries: { retries: 100, minTimeout: 50, maxTimeout: 500 },
       onCompromised: (error) => {
         lost = error
       },
@@ -263,11 +222,7 @@ export function createCaddy({
      *
      * @throws OnehopError caddy-route-not-found, caddy-edit-refused, caddy-edit-unexpected
      */
-    async preview({
-      edits,
-    }: {
-      edits: Array<{ from: string; to: string; site?: string | undefined }>
-    }): Promise<Preview> {
+    async preview({ edits }: { edits: PreviewEdit[] }): Promise<Preview> {
       const { text: before } = await readCaddyfile()
       const tokens = edits.flatMap(({ from, to, site }) => {
         const found = findUpstreams(before, { site, upstream: from })
@@ -317,7 +272,9 @@ export function createCaddy({
 }
 
 export type Caddy = ReturnType<typeof createCaddy>
+type Options = { file: string; admin: string; bin?: string | undefined }
 export type Switched = { changed: number; reloaded: boolean }
+export type PreviewEdit = { from: string; to: string; site?: string | undefined }
 export type Preview = {
   before: string
   after: string
@@ -325,74 +282,3 @@ export type Preview = {
 }
 type Located = { route: Route; tokens: Upstream[]; first: Upstream }
 type Caddyfile = { text: string; sha256: string; path: string; mode: number; uid: number; gid: number }
-
-/**
- * Not `fetch`: it sends `Sec-Fetch-Mode` without an Origin, which Caddy 2.11 and later refuses with 403. Not a pooled
- * socket either: each change of the config resets them.
- */
-function call(
-  admin: string,
-  method: string,
-  path: string,
-  body?: string,
-): Promise<{ status: number; body: string }> {
-  return new Promise((resolve, reject) => {
-    const headers =
-      body === undefined
-        ? {}
-        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
-    const sent = request(
-      new URL(path, admin),
-      { method, headers, agent: false, timeout: 30_000 },
-      (response) => {
-        const chunks: Buffer[] = []
-        response.on('data', (chunk: Buffer) => chunks.push(chunk))
-        response.on('error', reject)
-        response.on('end', () =>
-          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
-        )
-      },
-    )
-    sent.on('timeout', () => sent.destroy(new Error('no answer in 30 s')))
-    sent.on('error', reject)
-    sent.end(body)
-  })
-}
-
-/** Written beside the real file and renamed over it, so that a crash leaves the old or the new bytes and a symlink stays one. */
-async function replaceFile({ path, mode, uid, gid }: Caddyfile, text: string): Promise<void> {
-  const draft = join(dirname(path), `.${basename(path)}.onehop-new`)
-  try {
-    await withHandle(draft, 'w', async (handle) => {
-      await handle.writeFile(text)
-      const made = await handle.stat()
-      if (made.uid !== uid || made.gid !== gid) await handle.chown(uid, gid)
-      await handle.chmod(mode)
-      await handle.sync()
-    })
-    await rename(draft, path)
-  } finally {
-    await rm(draft, { force: true })
-  }
-  await withHandle(dirname(path), 'r', (folder) => folder.sync())
-}
-
-async function withHandle(
-  path: string,
-  flags: string,
-  work: (handle: Awaited<ReturnType<typeof open>>) => Promise<void>,
-) {
-  const handle = await open(path, flags, 0o600)
-  await work(handle).finally(() => handle.close())
-}
-
-/** Caddy's last log line in words: errors come as a JSON log line, as JSON of the admin API, or as plain text. */
-function reasonIn(output: string): string {
-  const last = output.trim().split('\n').at(-1) ?? ''
-  try {
-    const { msg, error }: { msg?: string; error?: string } = JSON.parse(last)
-    return error ?? msg ?? last
-  } catch {
-    return last
-  }
-}

@@ -1,0 +1,89 @@
+import { request } from 'node:http'
+import { isDeepStrictEqual } from 'node:util'
+import { messageOf, OnehopError } from '../errors.ts'
+import { diffAdapted } from '../plan/caddyfile.ts'
+
+/** Caddy's admin API, as far as it is needed: what runs, and a new config as a whole. `file` is only for messages. */
+export function createCaddyAdmin({ admin, file }: { admin: string; file: string }) {
+  /** What Caddy runs now, as its own JSON. A change of the config restarts the admin listener, so a reset is asked again. */
+  async function running(): Promise<unknown> {
+    const get = () => call(admin, 'GET', '/config/')
+    const { status, body } = await get()
+      .catch((thrown: NodeJS.ErrnoException) =>
+        thrown.code === 'ECONNRESET' ? get() : Promise.reject(thrown),
+      )
+      .catch((thrown: unknown) => {
+        throw new OnehopError('caddy-unreachable', { admin, message: messageOf(thrown) }, { cause: thrown })
+      })
+    if (status !== 200)
+      throw new OnehopError('caddy-unreachable', { admin, message: `${status} ${body.trim()}` })
+    return JSON.parse(body)
+  }
+
+  /**
+   * Makes Caddy run `config`. Equal to what runs already, it reloads nothing.
+   *
+   * @throws OnehopError caddy-did-not-take, with Caddy's own reason; what ran before runs on
+   */
+  async function load(config: unknown): Promise<void> {
+    const post = () => call(admin, 'POST', '/load', JSON.stringify(config))
+    const { status, body } = await post()
+      // The answer can be lost although the config was taken: look before trying again.
+      .catch(async (thrown: unknown) =>
+        isDeepStrictEqual(await running(), config) ? { status: 200, body: messageOf(thrown) } : post(),
+      )
+      .catch((thrown: unknown) => {
+        throw new OnehopError('caddy-did-not-take', { file, message: messageOf(thrown) }, { cause: thrown })
+      })
+    if (status !== 200) throw new OnehopError('caddy-did-not-take', { file, message: reasonIn(body) })
+    const [difference] = diffAdapted(config, await running())
+    if (difference)
+      throw new OnehopError('caddy-did-not-take', { file, message: `it runs another ${difference.path}` })
+  }
+
+  return { running, load }
+}
+
+/** Caddy's last log line in words: errors come as a JSON log line, as JSON of the admin API, or as plain text. */
+export function reasonIn(output: string): string {
+  const last = output.trim().split('\n').at(-1) ?? ''
+  try {
+    const { msg, error }: { msg?: string; error?: string } = JSON.parse(last)
+    return error ?? msg ?? last
+  } catch {
+    return last
+  }
+}
+
+/**
+ * Not `fetch`: it sends `Sec-Fetch-Mode` without an Origin, which Caddy 2.11 and later refuses with 403. Not a pooled
+ * socket either: each change of the config resets them.
+ */
+function call(
+  admin: string,
+  method: string,
+  path: string,
+  body?: string,
+): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const headers =
+      body === undefined
+        ? {}
+        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
+    const sent = request(
+      new URL(path, admin),
+      { method, headers, agent: false, timeout: 30_000 },
+      (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        response.on('error', reject)
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
+        )
+      },
+    )
+    sent.on('timeout', () => sent.destroy(new Error('no answer in 30 s')))
+    sent.on('error', reject)
+    sent.end(body)
+  })
+}

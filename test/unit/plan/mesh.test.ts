@@ -1,0 +1,194 @@
+import { homedir } from 'node:os'
+import { describe, expect, test } from 'vitest'
+import { stringify } from 'yaml'
+import { OnehopError } from '../../../src/errors.ts'
+import { isClusterService, meshJsonSchema, parseMesh, selectServices } from '../../../src/plan/mesh.ts'
+
+const credentials = { clientIdFile: '~/id', clientSecretFile: 'secret' }
+const redis = { service: 'apps/redis', ports: [6379] }
+const wanted = {
+  kubernetes: { context: 'admin@talos' },
+  tailnet: 'tail7af24.ts.net',
+  tailscale: { credentials },
+  operator: { version: '1.102.4', credentials },
+  caddy: { file: '~/Caddyfile' },
+  engine: { url: 'http://localhost:8288' },
+  services: { redis },
+}
+const parse = (mesh: unknown) => parseMesh(stringify(mesh), '/home/joel/mesh.yaml')
+
+function refusal(text: string): OnehopError {
+  try {
+    parseMesh(text, 'mesh.yaml')
+  } catch (thrown) {
+    if (thrown instanceof OnehopError) return thrown
+    throw thrown
+  }
+  throw new Error('it was taken')
+}
+
+describe('bad input is refused with its path and what was expected', () => {
+  const services = (more: object) => ({ ...wanted, services: more })
+  const cases: Array<[title: string, mesh: unknown, path: string, expectation: string]> = [
+    ['an unknown key at the top', { ...wanted, colour: 'red' }, '(top)', 'colour'],
+    [
+      'an unknown key of a service',
+      services({ redis: { ...redis, hostnmae: 'r' } }),
+      'services.redis',
+      'hostnmae',
+    ],
+    ['a missing part', { ...wanted, tailnet: undefined }, 'tailnet', 'string'],
+    [
+      'a wrong type',
+      { ...wanted, kubernetes: { context: ['admin@talos'] } },
+      'kubernetes.context',
+      'expected string',
+    ],
+    ['a tailnet that is no DNS name', { ...wanted, tailnet: 'Joel' }, 'tailnet', 'tail7af24.ts.net'],
+    [
+      'port 0',
+      services({ redis: { ...redis, ports: [0] } }),
+      'services.redis.ports.0',
+      'a port from 1 to 65535',
+    ],
+    [
+      'a port as text',
+      services({ redis: { ...redis, ports: ['6379'] } }),
+      'services.redis.ports.0',
+      'a port from 1 to 65535',
+    ],
+    ['no ports', services({ redis: { ...redis, ports: [] } }), 'services.redis.ports', '>=1'],
+    [
+      'a hostname that is no DNS label',
+      services({ redis: { ...redis, hostname: 'my_redis' } }),
+      'services.redis.hostname',
+      'expected a DNS label',
+    ],
+    [
+      'a service name that is no DNS label',
+      services({ 'My Redis': redis }),
+      'services.My Redis',
+      'expected a DNS label',
+    ],
+    [
+      'a Service without its namespace',
+      services({ redis: { ...redis, service: 'redis' } }),
+      'services.redis.service',
+      'expected namespace/name',
+    ],
+    [
+      'a tag without tag:',
+      services({ redis: { ...redis, tag: 'svc-redis' } }),
+      'services.redis.tag',
+      'expected tag:name',
+    ],
+    [
+      'a probe that does not exist',
+      services({ redis: { ...redis, probe: 'ping' } }),
+      'services.redis.probe',
+      'expected tcp, redis, or {http',
+    ],
+    [
+      "a route to a port that is not the service's",
+      services({ redis: { ...redis, routes: { 'https://a.net:1': 6380 } } }),
+      'services.redis.routes.https://a.net:1',
+      "port 6380 is not one of this service's ports",
+    ],
+    [
+      'two services with one hostname',
+      services({ redis, cache: { service: 'apps/cache', ports: [1], hostname: 'redis' } }),
+      'services.cache.hostname',
+      'redis is already that of redis',
+    ],
+    [
+      'one Service named twice',
+      services({ redis, cache: { ...redis } }),
+      'services.cache.service',
+      'apps/redis is already that of redis',
+    ],
+    [
+      'a process of this machine that is not kept behind Caddy',
+      services({ redis, worker: { host: '127.0.0.1:3111' } }),
+      'services.worker.keep',
+      'caddy',
+    ],
+    ['no services', services({}), 'services', 'at least one service'],
+    ['a list instead of a mesh', ['redis'], '(top)', 'expected object'],
+  ]
+
+  test.each(cases)('%s', (_, mesh, path, expectation) => {
+    const { code, kind, message } = refusal(stringify(mesh))
+    expect({ code, kind }).toEqual({ code: 'mesh-invalid', kind: 'input' })
+    expect(message).toContain(`mesh.yaml: ${path}: `)
+    expect(message).toContain(expectation)
+  })
+
+  test('YAML that does not parse, with the line', () => {
+    const { code, message } = refusal('services: {\n  redis: [\n')
+    expect(code).toBe('mesh-invalid')
+    expect(message).toMatch(/line \d+/)
+  })
+
+  test('a key that stands twice', () => {
+    expect(refusal('tailnet: a.net\ntailnet: b.net\n').message).toContain('unique')
+  })
+
+  test('all problems at once, so that one correction is enough', () => {
+    const { message } = refusal(stringify({ ...wanted, tailnet: 'Joel', engine: { url: 'localhost' } }))
+    expect(message).toContain('tailnet: ')
+    expect(message).toContain('engine.url: ')
+  })
+})
+
+test('every default is filled in', () => {
+  const mesh = parse(wanted)
+  expect(mesh.operator).toMatchObject({
+    namespace: 'tailscale',
+    tag: 'tag:k8s-operator',
+    proxyClass: 'onehop',
+  })
+  expect(mesh.worker.listen).toBe('127.0.0.1:3111')
+  expect(mesh.services).toMatchObject([
+    {
+      name: 'redis',
+      namespace: 'apps',
+      object: 'redis',
+      hostname: 'redis',
+      tag: 'tag:svc-redis',
+      probe: 'tcp',
+      ports: [{ port: 6379, portMap: 6379 }],
+      routes: {},
+    },
+  ])
+})
+
+test('a port map may differ from its port, as that of the PDS does', () => {
+  const mesh = parse({
+    ...wanted,
+    services: { pds: { service: 'apps/pds', ports: [{ port: 3000, portMap: 9627 }] } },
+  })
+  expect(mesh.services.filter(isClusterService)[0]?.ports).toEqual([{ port: 3000, portMap: 9627 }])
+})
+
+test('paths are relative to the file, and ~ is the home', () => {
+  const mesh = parse(wanted)
+  expect(mesh.operator.credentials).toEqual({
+    clientIdFile: `${homedir()}/id`,
+    clientSecretFile: '/home/joel/secret',
+  })
+  expect(mesh.caddy.file).toBe(`${homedir()}/Caddyfile`)
+})
+
+test('services are selected by name, in the order of mesh.yaml, without processes of this machine', () => {
+  const qdrant = { service: 'apps/qdrant', ports: [6333] }
+  const worker = { host: '127.0.0.1:3111', keep: 'caddy' }
+  const mesh = parse({ ...wanted, services: { redis, worker, qdrant } })
+  const names = (some?: string[]) => selectServices(mesh, some).map((each) => each.name)
+  expect(names()).toEqual(['redis', 'qdrant'])
+  expect(names(['qdrant', 'redis'])).toEqual(['redis', 'qdrant'])
+  expect(() => names(['worker'])).toThrow('no service named "worker"; it has redis, qdrant')
+})
+
+test('editors get a JSON Schema that refuses unknown keys', () => {
+  expect(meshJsonSchema()).toMatchObject({ type: 'object', additionalProperties: false })
+})

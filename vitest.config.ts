@@ -1,0 +1,28 @@
+import { defineConfig } from 'vitest/config'
+
+const project = (name: string, more = {}) => ({
+  test: { name, include: [`test/${name}/**/*.test.ts`], ...more },
+})
+
+export default defineConfig({
+  test: {
+    projects: [
+      project('unit', { testTimeout: 20_000 }),
+      project('caddy', { testTimeout: 60_000, hookTimeout: 60_000 }),
+      // One world, one machine: these files run one after the other.
+      project('machine', {
+        testTimeout: 180_000,
+        hookTimeout: 180_000,
+        fileParallelism: false,
+        maxWorkers: 1,
+      }),
+      project('real', {
+        testTimeout: 240_000,
+        hookTimeout: 240_000,
+        fileParallelism: false,
+        maxWorkers: 1,
+        globalSetup: 'test/real/boot.ts',
+      }),
+    ],
+  },
+})
