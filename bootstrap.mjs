@@ -18,14 +18,14 @@ function installDependencies() {
   const lock = readFileSync(join(root, 'package-lock.json'), 'utf8')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return
   console.error('installing the npm dependencies (once per checkout, about 300 MB) ...')
+  // `npm install`, not `npm ci`: ci refuses a lock file that lacks other platforms' optional packages, and a registry
+  // mirror need not have those. --no-save keeps the lock file as it is; its versions are what gets installed.
   // Output goes to stderr: with --json the last line of stdout belongs to the answer.
-  const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd: root,
-    stdio: ['ignore', 2, 2],
-  })
+  const args = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']
+  const npm = spawnSync('npm', args, { cwd: root, stdio: ['ignore', 2, 2] })
   if (npm.status !== 0) {
     console.error(
-      'onehop: `npm ci` failed (see above). The npm registry must be reachable once; then run this command again.',
+      'onehop: `npm install` failed (see above). The npm registry must be reachable once; then run this command again.',
     )
     process.exit(1)
   }

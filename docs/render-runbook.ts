@@ -51,9 +51,7 @@ The journal and the events keep the same code.
 
 ${(Object.keys(kinds) as ErrorKind[]).map((kind) => `- **${kind}**: ${kinds[kind].means}`).join('\n')}
 
-| code | kind | message |
-|---|---|---|
-${codes.map((code) => `| [${code}](${code}.md) | ${errorTable[code].kind} | ${errorTable[code].message} |`).join('\n')}
+${codes.map((code) => `- [${code}](${code}.md), ${errorTable[code].kind}: ${errorTable[code].message}`).join('\n')}
 `
 
 const generated =
@@ -110,7 +108,6 @@ const notes: Partial<Record<ErrorCode, string>> = {
     "The tag of a service must be owned by the operator's own tag, or the operator cannot make its device. onehop does not edit the policy.",
   'operator-deaf':
     'An operator without DNS is Running and Ready and does nothing at all. Its device on the tailnet is the only sign of life that counts.',
-  'operator-not-ours': 'A healthy operator that somebody else installed is used as it is.',
   'helm-failed': 'The namespace and the Secret were applied before; they are harmless and stay.',
   'caddy-file-not-running':
     'A switch edits the file and makes Caddy run the result. If both differ beforehand, this would also carry out an edit that somebody else has not loaded yet.',

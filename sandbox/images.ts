@@ -1,6 +1,15 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { cacheFolder, findProgram, libraryFolders } from './cache.ts'
 import { versions } from './versions.ts'
@@ -30,6 +39,8 @@ export function imageArchive(image: keyof typeof imageNames): string {
   const archive = join(folder, `${image}-${key}.tar`)
   if (existsSync(archive)) return archive
   mkdirSync(folder, { recursive: true })
+  for (const old of readdirSync(folder).filter((file) => file.startsWith(`${image}-`)))
+    rmSync(join(folder, old))
   writeFileSync(`${archive}.${process.pid}`, pack({ name, entrypoint, files }))
   renameSync(`${archive}.${process.pid}`, archive)
   return archive

@@ -9,12 +9,10 @@ import { holdLock } from './lock.ts'
 /**
  * Makes sure that everything the sandbox needs is in the cache, or ends the process with exit code 2 and says what
  * is missing. Says first what it is going to do, and asks a person once; progress goes to stderr.
- * `clean` throws the cache away first.
  */
-export async function prepareSandbox({ ask = true, clean = false }: { ask?: boolean; clean?: boolean } = {}) {
+export async function prepareSandbox({ ask = true }: { ask?: boolean } = {}) {
   const problems = await missingRequirements()
   if (problems.length > 0) refuse(problems)
-  if (clean) await cleanCache()
   const missing = missingParts()
   if (missing.length === 0) return
   mkdirSync(cacheFolder, { recursive: true })
@@ -40,8 +38,9 @@ export async function prepareSandbox({ ask = true, clean = false }: { ask?: bool
   })
 }
 
-async function cleanCache() {
-  await using _lock = await holdLock('sandbox') // never under a living one
+/** Removes the cache, but never under a living sandbox. */
+export async function cleanCache() {
+  await using _lock = await holdLock('sandbox')
   rmSync(cacheFolder, { recursive: true, force: true })
 }
 

@@ -1,5 +1,14 @@
 import { spawn } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import pWaitFor from 'p-wait-for'
@@ -57,7 +66,10 @@ export function createServers(folder: string) {
       stop: () => end('SIGTERM'),
       kill: () => end('SIGKILL'),
       async start() {
-        if (!running()) writeFileSync(pidFile(name), String(launch({ ...spec, log: log(name), folder })))
+        if (!running()) {
+          if (spec.ready && 'file' in spec.ready) rmSync(spec.ready.file, { force: true }) // of a killed one
+          writeFileSync(pidFile(name), String(launch({ ...spec, log: log(name), folder })))
+        }
         await pWaitFor(
           async () => {
             if (!running()) throw new Error(`${name} ended at once:\n${lastLines(log(name))}`)
@@ -114,12 +126,13 @@ function launch({ command, host, env, log, folder }: ServerSpec & { log: string;
   return child.pid
 }
 
-/** A zombie waits for its parent and is dead to everybody else. */
+/** A zombie without other threads: its first thread may be one while the rest still hold its ports. */
 function isAlive(pid: number | undefined): boolean {
   if (pid === undefined || !existsSync(`/proc/${pid}/stat`)) return false
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z'
+    const zombie = stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z')
+    return !zombie || readdirSync(`/proc/${pid}/task`).length > 1
   } catch {
     return false
   }

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { until } from './cluster.ts'
 import type { World } from './start.ts'
@@ -10,7 +11,9 @@ export const onehopProgram = [
 
 /** Starts `onehop worker` on panda, as the server `worker`, and waits until the engine has it. */
 export async function startWorker(world: World) {
-  await world.panda.spawn('worker', [...onehopProgram, 'worker'])
+  await world.panda.spawn('worker', [...onehopProgram, 'worker'], {
+    env: { ONEHOP_MESH: join(world.panda.home, 'mesh.yaml') },
+  })
   await until('the worker', async () => {
     const query = JSON.stringify({ query: '{ apps { name connected } }' })
     const { stdout } = await world.panda.run('curl', [

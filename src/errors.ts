@@ -117,11 +117,6 @@ const table = {
     message: 'the tailscaled of this machine does not answer: {message}',
     fix: 'tailscale status',
   },
-  'operator-missing': {
-    kind: 'refused',
-    message: 'the Tailscale operator is not installed in namespace {namespace}',
-    fix: 'onehop operator install (onehop migrate does it by itself)',
-  },
   'operator-down': {
     kind: 'refused',
     message: 'the operator in namespace {namespace} is not running: {message}',
@@ -131,11 +126,6 @@ const table = {
     kind: 'refused',
     message: 'the operator runs, but its device is not on the tailnet ({message}): it can hear nobody',
     fix: 'look for DNS or egress trouble: kubectl -n {namespace} logs deploy/operator',
-  },
-  'operator-not-ours': {
-    kind: 'refused',
-    message: 'namespace {namespace} holds {found}, which onehop did not make and which is not healthy',
-    fix: 'repair or remove it by hand: onehop changes no operator that is not its own',
   },
   'helm-failed': {
     kind: 'refused',
@@ -199,7 +189,7 @@ const table = {
   },
   'device-not-ready': {
     kind: 'proof',
-    message: 'no device for {service} after {seconds} s: {message}',
+    message: 'no device for {service} in the time allowed: {message}',
     fix: 'kubectl -n {namespace} get pods -l tailscale.com/parent-resource={object}',
   },
   'proxy-pod-stuck': {
@@ -209,7 +199,7 @@ const table = {
   },
   'peer-unknown': {
     kind: 'proof',
-    message: 'the local tailscaled does not know {name} after {seconds} s',
+    message: 'the local tailscaled does not know {name} in the time allowed',
     fix: 'does the policy let this machine reach {tag}? tailscale status',
   },
   'dns-wrong': {

@@ -23,5 +23,3 @@ export async function loadWork(file: string) {
   const mesh = await loadMesh(file)
   return { mesh, journal: createJournal(mesh.state), systems: createSystems(mesh) }
 }
-
-export type Work = Awaited<ReturnType<typeof loadWork>>

@@ -47,8 +47,6 @@ function serviceProblems(service: ClusterService, { cluster, journal }: Snapshot
   const problems: Failure[] = []
   const entry = journal.find((each) => each.service === name)
   if (entry && entry.state !== 'restored') {
-    if (entry.cluster !== cluster.id)
-      return [problem('cluster-changed', { service: name, expected: entry.cluster, found: cluster.id })]
     const recorded = entry.changes.find((each) => each.uid && !each.undone)?.uid
     if (recorded && recorded !== facts.uid)
       return [

@@ -84,7 +84,6 @@ async function proveDevice({ kubernetes }: Systems, { operator, tailnet }: Mesh,
       object,
       namespace,
       message,
-      seconds: 'the time allowed',
     })
   }
   // Control hands out another name when the asked one is held; the operator does not mind.
@@ -102,7 +101,7 @@ async function provePeer(
   { name, tag }: { name: string; tag: string },
 ): Promise<boolean> {
   const peer = (await tailscale.peers())[name]
-  if (!peer?.reachable) throw new OnehopError('peer-unknown', { name, tag, seconds: 'the time allowed' })
+  if (!peer?.reachable) throw new OnehopError('peer-unknown', { name, tag })
   return peer.direct
 }
 

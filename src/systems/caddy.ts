@@ -271,7 +271,6 @@ export function createCaddy({ file, admin, bin = 'caddy' }: Options) {
   }
 }
 
-export type Caddy = ReturnType<typeof createCaddy>
 type Options = { file: string; admin: string; bin?: string | undefined }
 export type Switched = { changed: number; reloaded: boolean }
 export type PreviewEdit = { from: string; to: string; site?: string | undefined }

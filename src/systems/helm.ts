@@ -45,7 +45,6 @@ export function createHelm({ context, kubeconfig }: { context: string; kubeconfi
   }
 }
 
-export type Helm = ReturnType<typeof createHelm>
 type Release = {
   release: string
   namespace: string

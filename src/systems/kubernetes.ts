@@ -213,7 +213,6 @@ export function createKubernetes({
   }
 }
 
-export type Kubernetes = ReturnType<typeof createKubernetes>
 export type OwnedValue = { value: string; manager: string }
 export type ServiceFacts = {
   namespace: string

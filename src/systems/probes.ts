@@ -20,7 +20,10 @@ export function createProbes() {
       return { magicDns: magic, system }
     },
     async tcp(target: Target): Promise<Answer> {
-      return timed(async () => (await converse(target, undefined), {}))
+      return timed(async () => {
+        await converse(target, undefined)
+        return {}
+      })
     },
     /** GET; below 400 is an answer. */
     async http(target: Target, path: string): Promise<Answer> {

@@ -99,7 +99,6 @@ export function createTailscale({ api, cli, credentials }: Options) {
   }
 }
 
-export type Tailscale = ReturnType<typeof createTailscale>
 export type Device = {
   id: string
   name: string

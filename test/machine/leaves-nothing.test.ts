@@ -132,7 +132,11 @@ function sandboxProcesses(): string[] {
     .sort()
 }
 
+/** Only those that kubelet or containerd could have made: the machine's own come and go as well. */
 const cgroups = () =>
-  execFileSync('find', ['/sys/fs/cgroup', '-type', 'd'], { encoding: 'utf8' }).split('\n').sort()
+  execFileSync('find', ['/sys/fs/cgroup', '-type', 'd'], { encoding: 'utf8' })
+    .split('\n')
+    .filter((path) => /onehop|kubepods|k8s\.io|containerd/.test(path))
+    .sort()
 
 const names = (path: string) => (existsSync(path) ? readdirSync(path).sort() : [])

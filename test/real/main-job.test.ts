@@ -7,6 +7,7 @@ import {
   onehop,
   read,
   requestOf,
+  runStatus,
   sendEvent,
   serviceOwned,
   waitFor,
@@ -71,15 +72,10 @@ describe('the main job: everything moved, nothing written twice, everything take
   test('the same event again, and a rerun by the engine, write nothing', async () => {
     const writes = writesByUs()
     await sendEvent(request, 'mesh/migration.requested', {})
-    const { rerun } = await engine('mutation($id: ULID!) { rerun(runID: $id) }', {
+    const { rerun } = await engine<{ rerun: string }>('mutation($id: ULID!) { rerun(runID: $id) }', {
       id: requestOf(request)?.run,
     })
-    await waitFor('the rerun to end', async () => {
-      const { run } = (await engine('query($id: String!) { run(runID: $id) { status } }', { id: rerun })) as {
-        run: { status: string }
-      }
-      return run.status === 'COMPLETED'
-    })
+    await waitFor('the rerun to end', async () => (await runStatus(rerun)) === 'COMPLETED')
     expect(writesByUs()).toEqual(writes)
   })
 

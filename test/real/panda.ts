@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pWaitFor from 'p-wait-for'
 import { attachSandbox } from '../../sandbox/start.ts'
@@ -58,10 +58,7 @@ export async function serviceOwned(name: string): Promise<unknown> {
 }
 
 /** Asks the engine's GraphQL from panda. */
-export async function engine(
-  query: string,
-  variables: Record<string, unknown> = {},
-): Promise<Record<string, never>> {
+export async function engine<T>(query: string, variables: Record<string, unknown> = {}): Promise<T> {
   const body = JSON.stringify({ query, variables })
   const { stdout } = await world.panda.run('curl', [
     '-sf',
@@ -97,7 +94,7 @@ export function requestOf(id: string): Request | undefined {
 
 /** How many writes onehop has made so far: to the cluster, to Tailscale's API, to Caddy. */
 export function writesByUs(): { cluster: number; tailscale: number; caddy: number } {
-  const lines = (file: string) => read(file).trim().split('\n')
+  const lines = (file: string) => (existsSync(file) ? read(file).trim().split('\n').filter(Boolean) : [])
   const audit = lines(world.log('audit')).map(
     (line) => JSON.parse(line) as { verb: string; requestURI: string; userAgent?: string },
   )
@@ -113,4 +110,13 @@ export function writesByUs(): { cluster: number; tailscale: number; caddy: numbe
       (line) => /"method":"(POST|PUT|PATCH|DELETE)"/.test(line) && line.includes('admin.api'),
     ).length,
   }
+}
+
+/** The engine's word for how a run stands. */
+export async function runStatus(id: string | undefined): Promise<string> {
+  const { run } = await engine<{ run: { status: string } }>(
+    'query($id: String!) { run(runID: $id) { status } }',
+    { id },
+  )
+  return run.status
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { engine, onehop, requestOf, sendEvent, waitFor, writesByUs } from './panda.ts'
+import { onehop, requestOf, runStatus, sendEvent, waitFor, writesByUs } from './panda.ts'
 
 test.for([
   {
@@ -37,12 +37,7 @@ test.for([
   await sendEvent(id, name, data)
   await waitFor('the refusal', () => requestOf(id)?.state === 'refused')
   expect(requestOf(id)?.failure).toMatchObject({ code, message: expect.stringContaining(says) })
-  await waitFor('the run to have failed', async () => {
-    const { run } = (await engine('query($id: String!) { run(runID: $id) { status } }', {
-      id: requestOf(id)?.run,
-    })) as { run: { status: string } }
-    return run.status === 'FAILED'
-  })
+  await waitFor('the run to have failed', async () => (await runStatus(requestOf(id)?.run)) === 'FAILED')
   expect(writesByUs()).toEqual(writes)
 })
 

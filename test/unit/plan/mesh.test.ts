@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
@@ -191,4 +192,15 @@ test('services are selected by name, in the order of mesh.yaml, without processe
 
 test('editors get a JSON Schema that refuses unknown keys', () => {
   expect(meshJsonSchema()).toMatchObject({ type: 'object', additionalProperties: false })
+})
+
+test('the mesh.yaml of the README is taken', () => {
+  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8')
+  const [, example = ''] = /```yaml\n(.*?)```/s.exec(readme) ?? []
+  expect(parseMesh(example, 'mesh.yaml').services.map((each) => each.name)).toEqual([
+    'redis',
+    'pds',
+    'inngest',
+    'worker',
+  ])
 })
