@@ -93,8 +93,13 @@ export function createJournal(folder: string) {
         if (entry.state === 'restored') return undefined
         if (entry.state === 'rolling-back' && entry.run === run) return entry
         refuseStale(entry, request)
+        const ended =
+          entry.state === 'exposing'
+            ? { ...entry.ended, [entry.request]: { state: entry.state, at: new Date().toISOString() } }
+            : entry.ended
         return save({
-          ...entry, request, run, attempt: entry.attempt + 1, state: 'rolling-back',
+          ...entry,
+          ended, request, run, attempt: entry.attempt + 1, state: 'rolling-back',
           ...(failure && { failure }),
         }) // biome-ignore format: one record
       })
@@ -195,7 +200,9 @@ export type RequestRecord = {
 function refuseStale(entry: Entry, request: string) {
   const mine = entry.ended[request]
   if (!mine) return
-  const newer = Object.entries(entry.ended).find(([id, each]) => id !== request && each.at > mine.at)
+  // A request's own rollback is named after it, and does not make it stale: what failed may be tried again.
+  const others = Object.entries(entry.ended).filter(([id]) => id !== request && !id.startsWith(`${request}/`))
+  const newer = others.find(([, each]) => each.at > mine.at)
   if (newer) throw new OnehopError('request-stale', { service: entry.service, request, newer: newer[0] })
 }
 

@@ -1,7 +1,7 @@
 import { type Failure, OnehopError } from '../errors.ts'
-import type { Attempt, Moving } from '../functions/migrate.ts'
 import { loadWork } from '../load-mesh.ts'
 import { selectServices } from '../plan/mesh.ts'
+import type { Attempt, Moving } from './attempt.ts'
 import { probePaths } from './prove-path.ts'
 import { type Step, tried } from './step.ts'
 

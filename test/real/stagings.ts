@@ -50,8 +50,8 @@ export const stagings: Record<CaseName, Staging> = {
     restore: () => recreate(),
   },
   'a port does not answer': {
-    arrange: () => patchService({ spec: { ports: [{ port: 8108, targetPort: 8109 }] } }),
-    restore: () => patchService({ spec: { ports: [{ port: 8108, targetPort: 8108 }] } }),
+    arrange: () => pointAt(8109),
+    restore: () => pointAt(8108),
   },
   'the namespace has lost its label': {
     arrange: () => world.kubectl(['label', 'namespace', 'tailscale', 'pod-security.kubernetes.io/enforce-']),
@@ -70,7 +70,7 @@ export const stagings: Record<CaseName, Staging> = {
       cpSync(`${caddyfile}.saved`, caddyfile)
     },
   },
-  'Caddy is down': { arrange: () => world.server('caddy').stop(), restore: () => startCaddy() },
+  'Caddy is down': { arrange: () => world.server('caddy').kill(), restore: () => startCaddy() },
   'the operator is down': {
     async arrange() {
       await scale('tailscale', 'deployment/operator', 0)
@@ -141,8 +141,28 @@ async function renameClanker(name: string) {
 
 const scale = (namespace: string, object: string, replicas: number) =>
   world.kubectl(['-n', namespace, 'scale', object, `--replicas=${replicas}`])
-const patchService = (patch: unknown) =>
-  world.kubectl(['-n', 'joelclaw', 'patch', 'service', 'typesense', '-p', JSON.stringify(patch)])
+/** Points the Service at another port of its pod, and waits until its EndpointSlice says so. */
+async function pointAt(targetPort: number) {
+  const patch = { spec: { ports: [{ port: 8108, targetPort }] } }
+  await world.kubectl(['-n', 'joelclaw', 'patch', 'service', 'typesense', '-p', JSON.stringify(patch)])
+  const slices = [
+    '-n',
+    'joelclaw',
+    'get',
+    'endpointslices',
+    '-l',
+    'kubernetes.io/service-name=typesense',
+    '-o',
+    'json',
+  ]
+  await waitFor('the EndpointSlice', async () => {
+    const { items } = JSON.parse(await world.kubectl(slices))
+    return (
+      items.length === 1 && items[0].ports[0]?.port === targetPort && items[0].endpoints[0]?.conditions.ready
+    )
+  })
+}
+
 const patchProxyImage = (image: string | null) => {
   const patch = {
     spec: { statefulSet: { pod: { tailscaleContainer: { image }, tailscaleInitContainer: { image } } } },

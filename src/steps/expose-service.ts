@@ -1,0 +1,43 @@
+import { annotateService, type ExposeState } from './annotate-service.ts'
+import { type Attempt, type Moving, serviceOf } from './attempt.ts'
+import { provePath } from './prove-path.ts'
+import { awaited, type Step, tried } from './step.ts'
+
+/** Exposes a service and proves its new path: record, apply, prove. */
+export async function exposeService(
+  step: Step,
+  { meshFile }: Moving,
+  { name, attempt = 0 }: Attempt,
+): Promise<Attempt> {
+  const recorded = await tried(step, `${name}/expose: record`, async () => {
+    const { systems, journal, service } = await serviceOf(meshFile, name)
+    const before = await annotateService.read(systems, service)
+    await journal.record(name, attempt, {
+      id: 'expose', before, target: annotateService.target(before, service), uid: before.uid, undone: false,
+    }) // biome-ignore format: one record
+  })
+  if (!recorded.ok) return { name, attempt, failure: recorded.failure }
+
+  const applied = await tried(step, `${name}/expose: apply`, async () => {
+    const { systems, journal } = await serviceOf(meshFile, name)
+    await journal.guarded(name, attempt, async (entry) => {
+      const change = entry.changes.find((each) => each.id === 'expose')
+      await annotateService.write(systems, {
+        from: change?.before as ExposeState,
+        to: change?.target as ExposeState,
+        undo: false,
+      })
+    })
+  })
+  if (!applied.ok) return { name, attempt, failure: applied.failure }
+
+  const { mesh } = await serviceOf(meshFile, name)
+  const proven = await awaited(step, `${name}/expose: prove`, {
+    seconds: mesh.deadlines.device,
+    look: async () => {
+      const { systems, service } = await serviceOf(meshFile, name)
+      return provePath(systems, mesh, service)
+    },
+  })
+  return proven.ok ? { name, attempt, proof: proven.value } : { name, attempt, failure: proven.failure }
+}
