@@ -36,8 +36,24 @@ for (const each of migrated.envelope.result?.services ?? [])
   say(`  ${each.name}: ${each.state}${each.failure ? ` (${each.failure.message})` : ''}`)
 say(`  ${((performance.now() - started) / 1000).toFixed(1)} s, of it ${mesh.soak.seconds} s of soak per wave`)
 
-head('After: clanker-001 asks every service by its own name, over WireGuard')
-const fresh = await ask(services.map((each) => each.fresh))
+head('After: clanker-001 asks by name, over WireGuard, every service that it may reach; panda the others')
+const open = services.filter((each) => each.fromClanker)
+const closed = services.filter((each) => !each.fromClanker)
+const fresh = [
+  ...(await ask(open.map((each) => each.fresh))),
+  ...(await ask(
+    closed.map((each) => each.fresh),
+    world.panda,
+  )),
+]
+const denied = await proveFrom(
+  world.clanker,
+  closed.map((each) => each.fresh),
+)
+for (const { url, ok } of denied)
+  say(
+    `  ${ok ? styleText('red', 'x  open to') : styleText('green', 'ok closed to')} clanker-001: ${url} (panda alone may)`,
+  )
 
 head('A stale device holds the name typesense')
 await onehop(world, ['rollback', 'typesense'])
@@ -66,6 +82,7 @@ const result = services.map(({ name, old: oldUrl, fresh: newUrl }) => ({
 }))
 const ok =
   [...old, ...fresh].every((each) => each.ok) &&
+  denied.every((each) => !each.ok) &&
   result.every((each) => each.state === 'moved') &&
   refused === 'name-taken' &&
   restored === 'name-not-given' &&
@@ -91,7 +108,7 @@ if (!values.once) {
 // Open sockets to servers that are about to end must not keep the story alive.
 process.exit()
 
-function urlsOf(mesh: Mesh): Array<{ name: string; old: string; fresh: string }> {
+function urlsOf(mesh: Mesh): Array<{ name: string; old: string; fresh: string; fromClanker: boolean }> {
   return mesh.services.filter(isClusterService).map((service) => {
     const [path] = pathsOf(mesh, service)
     const page = typeof service.probe === 'object' ? service.probe.http : ''
@@ -101,12 +118,13 @@ function urlsOf(mesh: Mesh): Array<{ name: string; old: string; fresh: string }>
       name: service.name,
       old: `${path?.oldUrl ?? portMap}${page}`,
       fresh: `${scheme}://${deviceName(mesh, service)}:${path?.port}${page}`,
+      fromClanker: service.allow.includes('clanker-001'),
     }
   })
 }
 
-async function ask(urls: string[]): Promise<Seen[]> {
-  const seen = await proveFrom(world.clanker, urls)
+async function ask(urls: string[], from = world.clanker): Promise<Seen[]> {
+  const seen = await proveFrom(from, urls)
   for (const { url, ok, ms, message } of seen)
     say(`  ${ok ? styleText('green', 'ok') : styleText('red', 'x ')} ${url}  ${ok ? `${ms} ms` : message}`)
   return seen
@@ -130,8 +148,9 @@ async function renameClanker({ headscale }: World, name: string) {
   await headscale(['nodes', 'rename', '-i', String(clanker?.id), name])
 }
 
-const annotationsOf = ({ kubectl }: World) =>
-  kubectl(['-n', 'joelclaw', 'get', 'service', 'typesense', '-o', 'jsonpath={.metadata.annotations}'])
+function annotationsOf({ kubectl }: World) {
+  return kubectl(['-n', 'joelclaw', 'get', 'service', 'typesense', '-o', 'jsonpath={.metadata.annotations}'])
+}
 
 function showTable() {
   const table = new Table({

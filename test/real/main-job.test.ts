@@ -47,7 +47,7 @@ describe('the main job: everything moved, nothing written twice, everything take
     expect(envelope.result?.services?.map((each) => each.state)).toEqual(objects.map(() => 'moved'))
   })
 
-  test('clanker-001 reaches every service by its own name over WireGuard', async () => {
+  test('clanker-001 reaches by its own name, over WireGuard, every service that it may, and not redis', async () => {
     const urls = [
       'http://qdrant.tail7af24.ts.net:6333/instance',
       'http://inngest.tail7af24.ts.net:8288/health',
@@ -57,6 +57,9 @@ describe('the main job: everything moved, nothing written twice, everything take
     ]
     const answers = await proveFrom(world.clanker, urls)
     expect(answers.filter((each) => !each.ok)).toEqual([])
+    // Redis is panda's alone: the policy keeps it from clanker-001, which the old path through panda could not.
+    const [redis] = await proveFrom(world.clanker, ['redis://redis.tail7af24.ts.net:6379'])
+    expect(redis?.ok).toBe(false)
   })
 
   test('the old URLs still answer, now over the device names', async () => {
