@@ -1,13 +1,14 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs, styleText } from 'node:util'
 import Table from 'cli-table3'
 import { isClusterService, type Mesh, parseMesh } from '../src/plan/mesh.ts'
 import { deviceName, pathsOf } from '../src/plan/paths.ts'
 import { until } from './cluster.ts'
+import { addProgram } from './hosts.ts'
 import { proveFrom, type Seen } from './prove-from.ts'
 import { startSandbox, type World } from './start.ts'
-import { type Envelope, onehop, startWorker } from './worker.ts'
+import { type Envelope, onehop, onehopProgram, startWorker } from './worker.ts'
 
 // The demo's story, inside the sandbox: old paths proven, everything moved, new paths proven, and two refusals on the way.
 const flag = { type: 'boolean', default: false } as const
@@ -88,7 +89,7 @@ const ok =
   restored === 'name-not-given' &&
   moved === null
 showTable()
-showNext()
+if (!values.once) showNext()
 if (values.json)
   console.log(
     JSON.stringify({
@@ -163,14 +164,26 @@ function showTable() {
 }
 
 function showNext() {
-  const enter = `nsenter -t $(pgrep -P $(cat ${world.folder}/outer.pid)) -m -n -p ip netns exec panda`
-  const program = `env HOME=${world.panda.home} ONEHOP_MESH=${world.panda.home}/mesh.yaml PATH=${world.panda.home}/bin:$PATH ${process.execPath} ${join(import.meta.dirname, '../src/cli/main.ts')}`
-  const rerun = `curl -s localhost:8288/v0/gql -H 'content-type: application/json' -d '{"query":"mutation { rerun(runID: \\"RUN\\") }"}'`
+  const script = join(world.folder, 'on-panda')
+  const path = `${world.panda.home}/bin:${process.env.PATH}`
+  writeFileSync(
+    script,
+    `#!/bin/sh
+# Runs a command on panda, from outside of the sandbox.
+exec nsenter -t "$(pgrep -P "$(cat ${world.folder}/outer.pid)")" -m -n -p ip netns exec panda env HOME=${world.panda.home} ONEHOP_MESH=${world.panda.home}/mesh.yaml PATH=${path} "$@"
+`,
+    { mode: 0o755 },
+  )
+  addProgram(world.panda, 'onehop', `#!/bin/sh\nexec ${onehopProgram.join(' ')} "$@"\n`)
+  const run = migrated.envelope.result?.request
   say(`
-To try next, from another shell as root, on panda:
-  panda() { ${enter} "$@"; }
-  panda ${program} status
-  panda ${program} rollback redis
-  panda ${program} plan
-  panda ${rerun}     (RUN from panda cat ${world.panda.home}/.local/state/onehop/requests/*.json: it changes nothing)`)
+To try next, from another shell as root (the migration was request ${run}):
+  ${script} onehop status
+  ${script} onehop rollback redis
+  ${script} onehop plan
+  ${script} onehop expose redis
+and a rerun by the engine's API, which changes nothing: put the "run" of
+  ${script} cat ${world.panda.home}/.local/state/onehop/requests/${run}.json | grep '"run"'
+for RUN into
+  ${script} curl -s localhost:8288/v0/gql -H 'content-type: application/json' -d '{"query":"mutation { rerun(runID: \\"RUN\\") }"}'`)
 }

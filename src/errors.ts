@@ -207,6 +207,11 @@ const table = {
     message: '{resolver} answers {found} for {name}, expected {expected}',
     fix: 'tailscale dns status; is MagicDNS on and accepted on this machine?',
   },
+  'dns-not-accepted': {
+    kind: 'refused',
+    message: '{resolver} of this machine answers {found} for {name}, a device that is on the tailnet',
+    fix: 'tailscale set --accept-dns=true; is MagicDNS on in the admin console?',
+  },
   'port-silent': {
     kind: 'proof',
     message: '{name}:{port} does not answer over the tailnet: {message}',

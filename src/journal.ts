@@ -129,6 +129,13 @@ export function createJournal(folder: string) {
       })
     },
 
+    /** Notes how long the new path took to answer, in milliseconds. */
+    noteProbe(service: string, attempt: number, ms: number): Promise<Entry> {
+      return this.guarded(service, attempt, (entry, save) =>
+        save({ ...entry, probe: { ms, at: new Date().toISOString() } }),
+      )
+    },
+
     /** Ends the attempt's request with a state. */
     end(
       service: string,
@@ -181,6 +188,8 @@ const entrySchema = z.object({
   /** What has ended for this service, by request: a rerun of an older one is stale. */
   ended: z.record(z.string(), z.object({ state: z.enum(states), at: z.string() })),
   failure: z.unknown().optional(),
+  /** The last proof of the new path, for whoever watches. */
+  probe: z.object({ ms: z.number(), at: z.string() }).optional(),
   updatedAt: z.string().optional(),
 })
 export type Entry = Omit<z.infer<typeof entrySchema>, 'failure'> & { failure?: Failure }

@@ -79,12 +79,9 @@ function liveLines(request: string) {
     update(entries: Entry[]) {
       const mine = entries.filter((each) => each.request.startsWith(request))
       const seconds = Math.round((Date.now() - started) / 1000)
-      if (terminal)
-        return terminal(
-          mine
-            .map((each) => `${each.service.padEnd(14)} ${phaseOf(each).padEnd(24)} ${seconds} s`)
-            .join('\n'),
-        )
+      const line = (each: Entry) =>
+        `${each.service.padEnd(14)} ${phaseOf(each).padEnd(20)} ${`${seconds} s`.padEnd(7)} ${each.probe ? `last probe ${each.probe.ms} ms` : ''}`
+      if (terminal) return terminal(mine.map(line).join('\n'))
       for (const each of mine) {
         const phase = phaseOf(each)
         if (seen.get(each.service) === phase) continue

@@ -19,6 +19,7 @@ export function preflightMesh(mesh: Mesh, snapshot: Snapshot): Failure[] {
     ...snapshot.failures,
     ...clusterProblems(snapshot),
     ...operatorProblems(mesh, snapshot),
+    ...dnsProblems(snapshot),
     ...caddyProblems(mesh, snapshot),
   ]
 }
@@ -136,6 +137,25 @@ function operatorProblems(mesh: Mesh, snapshot: Snapshot): Failure[] {
     problem('operator-deaf', {
       namespace,
       message: own[0] ? `last seen ${own[0].lastSeen}` : `no device ${hostname} with ${tag}`,
+    }),
+  ]
+}
+
+/** A machine that does not take MagicDNS would fail every proof: better before the first change than after it. */
+function dnsProblems({ tailnet }: Snapshot): Failure[] {
+  if (!tailnet?.dns) return []
+  const { name, expected, magicDns, system } = tailnet.dns
+  const answers = Object.entries({ MagicDNS: magicDns, 'the system resolver': system })
+  const wrong = answers.find(
+    ([, found]) => typeof found === 'string' || !found.some((each) => expected.includes(each)),
+  )
+  if (!wrong) return []
+  const [resolver, found] = wrong
+  return [
+    problem('dns-not-accepted', {
+      resolver,
+      name,
+      found: typeof found === 'string' ? found : found.join(' '),
     }),
   ]
 }

@@ -20,7 +20,13 @@ export type Snapshot = {
     operator?: OperatorFacts
     proxyClassReady?: boolean
   }
-  tailnet?: { devices: Device[]; tagOwners: Record<string, string[]>; peers: Record<string, Peer> }
+  tailnet?: {
+    devices: Device[]
+    tagOwners: Record<string, string[]>
+    peers: Record<string, Peer>
+    /** What both resolvers of this machine say of a peer that exists: its addresses, or an error's text. */
+    dns?: { name: string; expected: string[]; magicDns: string[] | string; system: string[] | string }
+  }
   caddy?: { version: string; text: string; adapted: unknown; running: unknown }
   journal: Entry[]
   failures: Failure[]

@@ -35,8 +35,10 @@ export async function exposeService(
   const proven = await awaited(step, `${name}/expose: prove`, {
     seconds: mesh.deadlines.device,
     look: async () => {
-      const { systems, service } = await serviceOf(meshFile, name)
-      return provePath(systems, mesh, service)
+      const { systems, journal, service } = await serviceOf(meshFile, name)
+      const proof = await provePath(systems, mesh, service)
+      await journal.noteProbe(name, attempt, proof.ms)
+      return proof
     },
   })
   return proven.ok ? { name, attempt, proof: proven.value } : { name, attempt, failure: proven.failure }

@@ -20,15 +20,15 @@ export async function soakWave(
   if (!soaked.ok) return attempts.map((each) => ({ ...each, failure: each.failure ?? soaked.failure }))
   let current = attempts
   for (let done = 0, round = 1; done < soaked.value; round++) {
-    const names = current.filter((each) => !each.failure).map((each) => each.name)
-    if (names.length === 0) break
+    const soaking = current.filter((each) => !each.failure)
+    if (soaking.length === 0) break
     const seconds = Math.min(chunk, soaked.value - done)
     const outcome = await tried(step, `${wave}/soak: prove (${round})`, () =>
-      soak(meshFile, { names, seconds }),
+      soak(meshFile, { attempts: soaking, seconds }),
     )
     const failures: Record<string, Failure> = outcome.ok
       ? outcome.value
-      : Object.fromEntries(names.map((name) => [name, outcome.failure]))
+      : Object.fromEntries(soaking.map(({ name }) => [name, outcome.failure]))
     current = current.map((each) => {
       const failure = each.failure ?? failures[each.name]
       return failure ? { ...each, failure } : each
@@ -44,9 +44,10 @@ const chunk = 10
 /** Probes for some seconds; ends at once when a service has failed. Gives back the failures by service. */
 async function soak(
   meshFile: string,
-  { names, seconds }: { names: string[]; seconds: number },
+  { attempts, seconds }: { attempts: Attempt[]; seconds: number },
 ): Promise<Record<string, Failure>> {
-  const { mesh, systems } = await loadWork(meshFile)
+  const { mesh, systems, journal } = await loadWork(meshFile)
+  const names = attempts.map((each) => each.name)
   const services = selectServices(mesh, names)
   const tally = new Map(names.map((name) => [name, { probes: 0, failures: 0, message: '' }]))
   const until = Date.now() + seconds * 1000
@@ -56,6 +57,8 @@ async function soak(
       services.map(async (service) => {
         const paths = await probePaths(systems, mesh, service)
         const count = tally.get(service.name) ?? { probes: 0, failures: 0, message: '' }
+        const attempt = attempts.find((each) => each.name === service.name)?.attempt ?? 0
+        await journal.noteProbe(service.name, attempt, Math.max(...paths.new.map(({ answer }) => answer.ms)))
         for (const { target, answer } of [...paths.old, ...paths.new]) {
           count.probes++
           if (answer.ok) continue

@@ -59,13 +59,15 @@ async function readCluster(
   }
 }
 
-async function readTailnet({ tailscale }: Systems): Promise<NonNullable<Snapshot['tailnet']>> {
+async function readTailnet({ tailscale, probes }: Systems): Promise<NonNullable<Snapshot['tailnet']>> {
   const [devices, tagOwners, peers] = await Promise.all([
     tailscale.devices(),
     tailscale.tagOwners(),
     tailscale.peers(),
   ])
-  return { devices, tagOwners, peers }
+  const [name, peer] = Object.entries(peers)[0] ?? []
+  const dns = name && peer ? { name, expected: peer.addresses, ...(await probes.resolve(name)) } : undefined
+  return { devices, tagOwners, peers, ...(dns && { dns }) }
 }
 
 async function readCaddy({ caddy }: Systems): Promise<NonNullable<Snapshot['caddy']>> {

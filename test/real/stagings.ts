@@ -133,7 +133,7 @@ type Staging = {
   restore?: () => Promise<unknown>
 }
 
-async function renameClanker(name: string) {
+export async function renameClanker(name: string) {
   const nodes = (await world.headscale(['nodes', 'list'])) as Array<{ id: number | string; name: string }>
   const clanker = nodes.find((each) => each.name === 'clanker-001')
   await world.headscale(['nodes', 'rename', '-i', String(clanker?.id), name])

@@ -216,6 +216,20 @@ describe('what stands in the way is named', () => {
       { cluster: { operator: { version: '1', ours: false, running: false, message: 'scaled to 0' } } },
       'operator-down',
     ],
+    [
+      'a machine that does not take MagicDNS',
+      {
+        tailnet: {
+          dns: {
+            name: 'panda.tail7af24.ts.net',
+            expected: ['100.64.0.1'],
+            magicDns: ['100.64.0.1'],
+            system: 'ENOTFOUND',
+          },
+        },
+      },
+      'dns-not-accepted',
+    ],
     ['an operator that runs and hears nobody', { tailnet: { devices: [] } }, 'operator-deaf'],
     [
       'a Caddy that does not run its file',
