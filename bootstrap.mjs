@@ -17,12 +17,18 @@ function installDependencies() {
   const stamp = join(root, 'node_modules', '.installed-lock')
   const lock = readFileSync(join(root, 'package-lock.json'), 'utf8')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return
-  console.error('installing the npm dependencies (once per checkout, about 300 MB) ...')
+  console.error('First the npm dependencies: once per checkout, 300 MB, about a minute.')
+  if (/^(sandbox|test)/.test(script ?? '') && args[0] !== 'unit') {
+    console.error(
+      'Then the real servers, once per machine unless they are in the cache: about 20 minutes, 18 GB of disk, as root on Linux.',
+    )
+    console.error('Without the servers, anywhere, in seconds: npm run tour')
+  }
   // `npm install`, not `npm ci`: ci refuses a lock file that lacks other platforms' optional packages, and a registry
   // mirror need not have those. --no-save keeps the lock file as it is; its versions are what gets installed.
   // Output goes to stderr: with --json the last line of stdout belongs to the answer.
-  const args = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']
-  const npm = spawnSync('npm', args, { cwd: root, stdio: ['ignore', 2, 2] })
+  const install = ['install', '--no-save', '--no-audit', '--no-fund', '--no-progress', '--loglevel=error']
+  const npm = spawnSync('npm', install, { cwd: root, stdio: ['ignore', 2, 2] })
   if (npm.status !== 0) {
     console.error(
       'onehop: `npm install` failed (see above). The npm registry must be reachable once; then run this command again.',

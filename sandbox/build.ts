@@ -23,6 +23,8 @@ type Part = {
   programs: string[]
   /** Changes when the part must be made again. */
   stamp: string
+  /** The version of each program (or of all) that may be taken from PATH instead; absent where it must be built. */
+  version?: Record<string, string>
   /** Makes them in `out`. */
   make(out: string): Promise<void>
 }
@@ -58,13 +60,36 @@ async function makePart(part: Part) {
   mkdirSync(out, { recursive: true })
   mkdirSync(binFolder, { recursive: true })
   mkdirSync(join(cacheFolder, 'stamps'), { recursive: true })
-  await part.make(out)
+  if (!(await takeFromPath(part, out))) await part.make(out)
   for (const name of readdirSync(out)) {
     rmSync(join(binFolder, name), { recursive: true, force: true })
     renameSync(join(out, name), join(binFolder, name))
   }
   rmSync(out, { recursive: true })
   writeFileSync(stampFile(part), part.stamp)
+}
+
+/** Copies a part's programs where the machine has all of them in the pinned version. */
+async function takeFromPath({ programs, version }: Part, out: string): Promise<boolean> {
+  if (!version) return false
+  const folders = (process.env.PATH ?? '').split(':')
+  for (const program of programs) {
+    const found = folders.map((folder) => join(folder, program)).find((path) => existsSync(path))
+    if (!found) return false
+    const { stdout } = await execa(found, versionQuestions[program] ?? ['--version'], {
+      reject: false,
+      timeout: 5000,
+    })
+    if (!String(stdout).includes(version[program] ?? version.all ?? '?')) return false
+    cpSync(found, join(out, program), { dereference: true })
+  }
+  return true
+}
+
+const versionQuestions: Record<string, string[]> = {
+  helm: ['version', '--short'],
+  caddy: ['version'],
+  headscale: ['version'],
 }
 
 function isThere(part: Part): boolean {
@@ -115,6 +140,7 @@ const parts: Part[] = [
     name: 'helm, Caddy, CoreDNS',
     programs: ['helm', 'caddy', 'coredns'],
     stamp: `${versions.helm} ${versions.caddy} ${versions.coredns} stamped`,
+    version: { helm: versions.helm, caddy: versions.caddy, coredns: versions.coredns },
     async make(out) {
       const requires = [
         `helm.sh/helm/v4 v${versions.helm}`,
@@ -146,6 +172,7 @@ const parts: Part[] = [
     name: 'Headscale',
     programs: ['headscale'],
     stamp: versions.headscale,
+    version: { all: versions.headscale },
     async make(out) {
       // Its go.sum names a module whose checksum is no longer served, so it cannot be built as a dependency.
       const source = await writableCopy('headscale', `github.com/juanfont/headscale@v${versions.headscale}`)
@@ -169,6 +196,7 @@ const parts: Part[] = [
     name: 'Kubernetes and etcd',
     programs: [...kubernetesPrograms, 'etcd'],
     stamp: versions.kubernetes,
+    version: { all: versions.kubernetes, etcd: '3.6.' },
     async make(out) {
       const source = await kubernetesModule()
       const [, minor] = versions.kubernetes.split('.')
