@@ -6,7 +6,7 @@ import type { Systems } from '../systems/systems.ts'
 import { takeSnapshot } from '../systems/take-snapshot.ts'
 import type { Attempt, Moving } from './attempt.ts'
 import { proveOldPath } from './prove-path.ts'
-import { type Step, tried, withPatience } from './step.ts'
+import { type Step, tried } from './step.ts'
 
 /** One look at the world for the whole wave; who may go on takes a number in the journal. */
 export async function preflightWave(
@@ -16,12 +16,10 @@ export async function preflightWave(
 ): Promise<Attempt[]> {
   const looked = await tried(step, `${wave}: preflight`, async () => {
     const { mesh, systems, journal } = await loadWork(moving.meshFile)
-    const snapshot = await withPatience(async () => {
-      const taken = await takeSnapshot({ mesh, systems, journal })
-      const unreachable = taken.failures.find((each) => each.kind === 'system')
-      if (unreachable) throw fromFailure(unreachable)
-      return taken
-    })
+    const snapshot = await takeSnapshot({ mesh, systems, journal })
+    // Thrown, so that the step tries again what could not be reached.
+    const unreachable = snapshot.failures.find((each) => each.kind === 'system')
+    if (unreachable) throw fromFailure(unreachable)
     const [general] = preflightMesh(mesh, snapshot)
     return Promise.all(
       selectServices(mesh, names).map(async (service): Promise<Attempt> => {

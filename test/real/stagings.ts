@@ -38,13 +38,16 @@ export const stagings: Record<CaseName, Staging> = {
     },
   },
   'endpoints are not ready': {
-    arrange: () => scale('joelclaw', 'statefulset/typesense', 0),
-    restore: () => world.applySeed(['typesense']),
+    async arrange() {
+      await scale('joelclaw', 'statefulset/typesense', 0)
+      await waitFor('the pod to be gone', async () => (await typesensePods()) === 0)
+    },
+    async restore() {
+      await scale('joelclaw', 'statefulset/typesense', 1)
+      await typesenseReady()
+    },
   },
-  'the Service is missing': {
-    arrange: () => removeTypesense(),
-    restore: () => world.applySeed(['typesense']),
-  },
+  'the Service is missing': { arrange: () => removeTypesense(), restore: () => recreate() },
   'the Service is headless': {
     arrange: () => recreate({ clusterIP: 'None', type: 'ClusterIP' }),
     restore: () => recreate(),
@@ -141,10 +144,14 @@ export async function renameClanker(name: string) {
 
 const scale = (namespace: string, object: string, replicas: number) =>
   world.kubectl(['-n', namespace, 'scale', object, `--replicas=${replicas}`])
-/** Points the Service at another port of its pod, and waits until its EndpointSlice says so. */
+/** Points the Service at another port of its pod, and waits until its endpoints follow. */
 async function pointAt(targetPort: number) {
   const patch = { spec: { ports: [{ port: 8108, targetPort }] } }
   await world.kubectl(['-n', 'joelclaw', 'patch', 'service', 'typesense', '-p', JSON.stringify(patch)])
+  await typesenseReady(targetPort)
+}
+
+async function typesenseReady(targetPort = 8108) {
   const slices = [
     '-n',
     'joelclaw',
@@ -156,10 +163,8 @@ async function pointAt(targetPort: number) {
     'json',
   ]
   await waitFor('the EndpointSlice', async () => {
-    const { items } = JSON.parse(await world.kubectl(slices))
-    return (
-      items.length === 1 && items[0].ports[0]?.port === targetPort && items[0].endpoints[0]?.conditions.ready
-    )
+    const [slice, ...others] = JSON.parse(await world.kubectl(slices)).items
+    return others.length === 0 && slice.ports[0].port === targetPort && slice.endpoints[0].conditions.ready
   })
 }
 
@@ -169,11 +174,18 @@ const patchProxyImage = (image: string | null) => {
   }
   return world.kubectl(['patch', 'proxyclass', 'onehop', '--type=merge', '-p', JSON.stringify(patch)])
 }
-const removeTypesense = () => world.kubectl(['-n', 'joelclaw', 'delete', 'service', 'typesense', '--wait'])
+const removeTypesense = () =>
+  world.kubectl(['-n', 'joelclaw', 'delete', 'service', 'typesense', '--wait', '--ignore-not-found'])
+const typesensePods = async () =>
+  JSON.parse(await world.kubectl(['-n', 'joelclaw', 'get', 'pods', '-l', 'app=typesense', '-o', 'json']))
+    .items.length
 
 async function recreate(spec?: Record<string, unknown>) {
   await removeTypesense()
-  if (!spec) return world.applySeed(['typesense'])
+  if (!spec) {
+    await world.applySeed(['typesense'])
+    return typesenseReady()
+  }
   const service = {
     apiVersion: 'v1',
     kind: 'Service',
