@@ -28,9 +28,10 @@ export const events = {
   'mesh/operator.install.requested': z.strictObject({}),
   /** Move one service: a migration of one. */
   'mesh/service.expose.requested': z.strictObject({ service: z.string().min(1) }),
-  /** Take back what was done to one service. `failure` is why, if it was not a person. */
+  /** Take back what was done to one service. With `attempt`, only that one; `failure` is why, if it was not a person. */
   'mesh/service.rollback.requested': z.strictObject({
     service: z.string().min(1),
+    attempt: z.int().optional(),
     failure: failure.optional(),
   }),
   /** A migration ended; each service with its state. */

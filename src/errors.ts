@@ -127,6 +127,17 @@ const table = {
     message: 'the operator runs, but its device is not on the tailnet ({message}): it can hear nobody',
     fix: 'look for DNS or egress trouble: kubectl -n {namespace} logs deploy/operator',
   },
+  'secret-not-ours': {
+    kind: 'refused',
+    message: 'Secret {namespace}/{name} is there and not made by onehop',
+    fix: 'it may hold the credentials of an earlier operator: save it, delete it, then run the command again',
+  },
+  'request-cancelled': {
+    kind: 'refused',
+    message:
+      'the run of request {request} was cancelled or broke; what it left half done is being rolled back',
+    fix: 'onehop status',
+  },
   'helm-failed': {
     kind: 'refused',
     message: 'helm {action} failed: {message}',

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -83,15 +83,19 @@ export function createJournal(folder: string) {
      *
      * @throws OnehopError nothing-to-undo (the service was never touched), request-stale
      */
-    beginRollback(
-      service: string,
-      { request, run, failure }: { request: string; run: string; failure?: Failure | undefined },
-    ) {
+    beginRollback(service: string, { request, run, attempt, failure }: RollbackStart) {
       return locked(fileOf(service), async (): Promise<Entry | undefined> => {
         const entry = await read(service)
         if (!entry) throw new OnehopError('nothing-to-undo', { service, state: 'never touched' })
         if (entry.state === 'restored') return undefined
         if (entry.state === 'rolling-back' && entry.run === run) return entry
+        // A rollback that was asked for an attempt is for that one alone: a later, good move is not its to take back.
+        if (
+          attempt !== undefined &&
+          entry.request !== request &&
+          (entry.attempt !== attempt || entry.state !== 'exposing')
+        )
+          throw new OnehopError('attempt-superseded', { service, attempt, current: entry.attempt })
         refuseStale(entry, request)
         const ended =
           entry.state === 'exposing'
@@ -113,7 +117,9 @@ export function createJournal(folder: string) {
     ): Promise<T> {
       return locked(fileOf(service), async () => {
         const entry = await read(service)
-        if (entry?.attempt !== attempt)
+        // One that has ended is superseded as well: a rerun from a middle step finds it so.
+        const live = entry?.state === 'exposing' || entry?.state === 'rolling-back'
+        if (entry?.attempt !== attempt || !live)
           throw new OnehopError('attempt-superseded', { service, attempt, current: entry?.attempt ?? 'none' })
         return work(entry, save)
       })
@@ -142,7 +148,11 @@ export function createJournal(folder: string) {
       attempt: number,
       { state, failure }: { state: State; failure?: Failure | undefined },
     ): Promise<Entry> {
-      return this.guarded(service, attempt, async (entry, save) => {
+      return locked(fileOf(service), async () => {
+        const entry = await read(service)
+        if (entry?.attempt !== attempt)
+          throw new OnehopError('attempt-superseded', { service, attempt, current: entry?.attempt ?? 'none' })
+        if (entry.state === state) return entry
         const ended = { ...entry.ended, [entry.request]: { state, at: new Date().toISOString() } }
         return save({ ...entry, state, ended, ...(failure && { failure }) })
       })
@@ -193,6 +203,12 @@ const entrySchema = z.object({
   updatedAt: z.string().optional(),
 })
 export type Entry = Omit<z.infer<typeof entrySchema>, 'failure'> & { failure?: Failure }
+type RollbackStart = {
+  request: string
+  run: string
+  attempt?: number | undefined
+  failure?: Failure | undefined
+}
 type Start = Pick<Entry, 'request' | 'run' | 'cluster' | 'tailnet'>
 
 /** What became of a request: kept by its event id, so that a rerun of a finished one changes nothing. */
@@ -237,7 +253,7 @@ async function readIfThere(file: string): Promise<string | undefined> {
 }
 
 /** A request id is an event id: anything may be in it, also a path. */
-const safe = (id: string) => encodeURIComponent(id).replaceAll('.', '%2E').slice(0, 200)
+const safe = (id: string) => (/^[\w-]{1,100}$/.test(id) ? id : createHash('sha256').update(id).digest('hex'))
 
 /** Write-temp, fsync, rename, fsync of the folder: without the last one a power cut can bring the old file back. */
 async function replaceFile(file: string, value: unknown): Promise<void> {
@@ -263,11 +279,23 @@ async function replaceFile(file: string, value: unknown): Promise<void> {
   }
 }
 
+/** A lock that was lost (the machine slept through its renewal) is no reason to end the worker; the next write says so. */
 async function locked<T>(file: string, work: () => Promise<T>): Promise<T> {
+  let lost: Error | undefined
   const release = await lock(file, {
     realpath: false,
     stale: 10_000,
     retries: { retries: 200, minTimeout: 50, maxTimeout: 500 },
+    onCompromised: (error) => {
+      lost = error
+    },
   })
-  return work().finally(release)
+  const result = await work().finally(() => (lost ? undefined : release()))
+  if (lost)
+    throw new OnehopError(
+      'journal-unwritable',
+      { folder: dirname(file), message: lost.message },
+      { cause: lost },
+    )
+  return result
 }

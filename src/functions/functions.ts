@@ -1,7 +1,7 @@
 import { type EventPayload, type Inngest, NonRetriableError } from 'inngest'
 import type { z } from 'zod'
 import { appId, events } from '../../inngest.config.ts'
-import { type Failure, fromFailure, OnehopError } from '../errors.ts'
+import { type Failure, fromFailure, OnehopError, toOnehopError } from '../errors.ts'
 import { createJournal, type RequestRecord } from '../journal.ts'
 import { loadMesh, loadWork } from '../load-mesh.ts'
 import { problemsOf } from '../plan/mesh.ts'
@@ -35,10 +35,11 @@ export function createFunctions(client: Inngest, meshFile: string) {
           context,
           meshFile,
           'mesh/service.rollback.requested',
-          async (step, { service, failure }, of) => {
+          async (step, { service, attempt, failure }, of) => {
             const result = await rollback(step, {
               meshFile,
               service,
+              attempt,
               failure: failure as Failure | undefined,
               ...of,
             })
@@ -99,7 +100,7 @@ async function requested<Name extends RequestName>(
   if (begun.ok && begun.value) return begun.value.result
   const ended: Ended =
     begun.ok && parsed.success
-      ? await work(step, parsed.data as z.output<(typeof events)[Name]>, of)
+      ? await work(step, parsed.data as z.output<(typeof events)[Name]>, of).catch(brokeOff)
       : { state: 'refused', result: null, ...(!begun.ok && { failure: begun.failure }) }
   await step.run('remember', () => remember(meshFile, { id: of.request, event: name, run: of.run, ...ended }))
   // The run is red in the dashboard when the request is; it is never retried, since the outcome stands.
@@ -109,6 +110,13 @@ async function requested<Name extends RequestName>(
     })
   return ended.result
 }
+
+/** A workflow that broke, against all intent, still ends its request: who follows it must not wait for ever. */
+const brokeOff = (thrown: unknown): Ended => ({
+  state: 'failed',
+  result: null,
+  failure: toOnehopError(thrown).toJSON(),
+})
 
 /** A mesh.yaml that cannot be read has no state folder to remember in: then the run alone tells. */
 async function remember(
@@ -143,18 +151,22 @@ function recoverCancelled(client: Inngest, meshFile: string) {
   return client.createFunction({ id: 'recover', triggers }, async (context) => {
     const step = context.step as unknown as Step
     const run = String((context.event.data as { run_id?: unknown }).run_id)
+    const origin = (context.event.data as { event?: { id?: string } }).event?.id
     const left = await step.run('look', async () => {
       const { journal } = await loadWork(meshFile)
-      return (await journal.list())
-        .filter((each) => each.run === run && each.state === 'exposing')
-        .map(({ service, attempt }) => ({ service, attempt }))
+      const request = origin === undefined ? undefined : await journal.readRequest(origin)
+      if (request?.run === run && request.state === 'running') {
+        const failure = new OnehopError('request-cancelled', { request: request.id }).toJSON()
+        await journal.saveRequest({ ...request, state: 'failed', failure })
+      }
+      return (await journal.list()).filter((each) => each.run === run && each.state === 'exposing')
     })
-    for (const { service, attempt } of left)
+    for (const { service, attempt, request } of left)
       await step.sendEvent(`${service}: request rollback`, {
-        id: `${run}/${service}/${attempt}/recover`,
+        id: `${request}/${service}/${attempt}/recover`,
         name: 'mesh/service.rollback.requested',
-        data: { service },
+        data: { service, attempt },
       })
-    return left
+    return left.map((each) => each.service)
   })
 }

@@ -16,7 +16,7 @@ export async function installOperator(
   if (looked.value.work === 'none') return { state: 'ready', changed: false }
   const applied = await applyOperator(step, meshFile)
   if (!applied.ok) return { state: 'failed', failure: applied.failure }
-  const joined = await awaitOperator(step, meshFile)
+  const joined = await awaitOperator(step, meshFile, looked.value.seconds)
   return joined.ok ? { state: 'ready', changed: true } : { state: 'failed', failure: joined.failure }
 }
 

@@ -67,29 +67,22 @@ export type ServiceResult = {
 const refused = (failure: Failure): MigrationResult => ({ state: 'refused', failure, services: [] })
 
 /** The end of one service: moved, refused before anything was changed, or rolled back. */
-async function settle(
-  step: Step,
-  moving: Moving,
-  { name, attempt, proof, failure }: Attempt,
-): Promise<ServiceResult> {
-  if (!failure) {
-    const ended = await endAttempt(step, moving.meshFile, {
-      id: `${name}: moved`,
+async function settle(step: Step, moving: Moving, of: Attempt): Promise<ServiceResult> {
+  const { name, attempt, proof } = of
+  // Without an attempt nothing was changed.
+  if (attempt === undefined) return { name, state: 'refused', ...(of.failure && { failure: of.failure }) }
+  const ended = of.failure
+    ? { ok: false as const, failure: of.failure }
+    : await endAttempt(step, moving.meshFile, { id: `${name}: moved`, name, attempt, state: 'moved' })
+  if (ended.ok)
+    return {
       name,
-      attempt: attempt ?? 0,
       state: 'moved',
-    })
-    if (ended.ok)
-      return {
-        name,
-        state: 'moved',
-        ...(proof && { oldMs: proof.oldMs, newMs: proof.ms, direct: proof.direct, backend: proof.backend }),
-      }
-    return { name, state: 'refused', failure: ended.failure }
-  }
-  // Without an attempt nothing was changed; a superseded one belongs to somebody else now.
-  if (attempt === undefined || failure.code === 'attempt-superseded')
-    return { name, state: 'refused', failure }
-  await requestRollback(step, { ...moving, name, attempt, failure })
+      ...(proof && { oldMs: proof.oldMs, newMs: proof.ms, direct: proof.direct, backend: proof.backend }),
+    }
+  const { failure } = ended
+  // A superseded attempt is already being taken back, or moved anew, by somebody else.
+  if (failure.code !== 'attempt-superseded')
+    await requestRollback(step, { ...moving, name, attempt, failure })
   return { name, state: await awaitRollback(step, moving, { name, attempt }), failure }
 }

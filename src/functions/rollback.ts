@@ -9,19 +9,24 @@ import { beginRollback, proveUndone, type RollbackOptions, undoChange } from '..
  */
 export async function rollback(
   step: Step,
-  { meshFile, request, run, service, failure }: RollbackOptions,
+  { meshFile, request, run, service, attempt: asked, failure }: RollbackOptions,
 ): Promise<RollbackResult> {
-  const begun = await beginRollback(step, { meshFile, request, run, service, failure })
+  const begun = await beginRollback(step, { meshFile, request, run, service, attempt: asked, failure })
   if (!begun.ok) return { service, state: 'refused', failure: begun.failure }
-  const { attempt, changes, deviceId } = begun.value
+  const { attempt, changes, deviceId, seconds } = begun.value
   if (attempt === undefined) return { service, state: 'restored' }
 
-  // Every change is undone, also after one could not be: each piece taken back is one less in a half-moved service.
+  // Backwards, and no further than what could be undone: while Caddy still leads to the device, the device must stay.
   let incomplete: Failure | undefined
   for (const id of changes) {
     const undone = await undoChange(step, { meshFile, service, attempt, id })
-    const proven = undone.ok ? await proveUndone(step, { meshFile, service, attempt, id, deviceId }) : undone
-    if (!proven.ok) incomplete ??= proven.failure
+    const proven = undone.ok
+      ? await proveUndone(step, { meshFile, service, attempt, id, deviceId, seconds })
+      : undone
+    if (!proven.ok) {
+      incomplete = proven.failure
+      break
+    }
   }
   const state = incomplete ? 'rollback-incomplete' : 'restored'
   const ended = await endAttempt(step, meshFile, {
@@ -49,6 +54,6 @@ export function requestRollback(
   return step.sendEvent(`${name}: request rollback`, {
     id: `${request}/${name}/${attempt}/rollback`,
     name: 'mesh/service.rollback.requested',
-    data: { service: name, failure },
+    data: { service: name, attempt, failure },
   })
 }

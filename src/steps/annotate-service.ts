@@ -50,7 +50,10 @@ export const annotateService = {
         found: facts.uid,
       })
     if (holds(facts, to) && !undo) return
-    if (!holds(facts, from) && !holds(facts, to)) {
+    // Key by key: an undo that died between its two writes has left some of each.
+    const either = (key: string) =>
+      [from, to].some((state) => facts.annotations[key]?.value === state.annotations[key]?.value)
+    if (!Object.keys(to.annotations).every(either)) {
       const found = Object.keys(to.annotations)
         .map((key) => `${key}=${facts.annotations[key]?.value ?? '(none)'}`)
         .join(' ')

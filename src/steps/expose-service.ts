@@ -10,11 +10,12 @@ export async function exposeService(
   { name, attempt = 0 }: Attempt,
 ): Promise<Attempt> {
   const recorded = await tried(step, `${name}/expose: record`, async () => {
-    const { systems, journal, service } = await serviceOf(meshFile, name)
+    const { mesh, systems, journal, service } = await serviceOf(meshFile, name)
     const before = await annotateService.read(systems, service)
     await journal.record(name, attempt, {
       id: 'expose', before, target: annotateService.target(before, service), uid: before.uid, undone: false,
     }) // biome-ignore format: one record
+    return { seconds: mesh.deadlines.device }
   })
   if (!recorded.ok) return { name, attempt, failure: recorded.failure }
 
@@ -31,11 +32,10 @@ export async function exposeService(
   })
   if (!applied.ok) return { name, attempt, failure: applied.failure }
 
-  const { mesh } = await serviceOf(meshFile, name)
   const proven = await awaited(step, `${name}/expose: prove`, {
-    seconds: mesh.deadlines.device,
+    seconds: recorded.value.seconds,
     look: async () => {
-      const { systems, journal, service } = await serviceOf(meshFile, name)
+      const { mesh, systems, journal, service } = await serviceOf(meshFile, name)
       const proof = await provePath(systems, mesh, service)
       await journal.noteProbe(name, attempt, proof.ms)
       return proof

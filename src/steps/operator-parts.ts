@@ -14,13 +14,14 @@ export function lookAtOperator(step: Step, meshFile: string) {
     const [unreadable] = snapshot.failures.filter(
       (each) => each.code.startsWith('kubernetes') || each.code.startsWith('tailscale'),
     )
-    if (unreadable) return { work: 'none' as const, failure: unreadable }
+    const seconds = work.mesh.deadlines.operator
+    if (unreadable) return { work: 'none' as const, seconds, failure: unreadable }
     const [problem] = preflightMesh(work.mesh, snapshot).filter((each) =>
       /^(cluster|operator|namespace)-/.test(each.code),
     )
     return {
       work: operatorWork(work.mesh, snapshot),
-      ours: snapshot.cluster?.operator?.ours ?? true,
+      seconds,
       ...(problem && { failure: problem }),
     }
   })
@@ -39,14 +40,8 @@ export async function applyOperator(step: Step, meshFile: string): Promise<Outco
 }
 
 /** Waits until the operator has joined the tailnet. */
-export async function awaitOperator(step: Step, meshFile: string): Promise<Outcome<void>> {
-  const { mesh } = await loadWork(meshFile)
-  return awaited(step, 'operator: prove', {
-    seconds: mesh.deadlines.operator,
-    patient: true,
-    look: () => proveOperator(meshFile),
-  })
-}
+export const awaitOperator = (step: Step, meshFile: string, seconds: number): Promise<Outcome<void>> =>
+  awaited(step, 'operator: prove', { seconds, patient: true, look: () => proveOperator(meshFile) })
 
 const parts = {
   namespace: async (meshFile: string) => {

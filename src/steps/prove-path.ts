@@ -49,18 +49,25 @@ export async function proveOldPath({ probes }: Systems, service: ClusterService)
   return slowest(answers)
 }
 
-/** Both paths, every port, once. */
+/** Every path of a service, once: the old ones (port map, and the old URL through Caddy) and the device name. */
 export async function probePaths(
   { probes }: Systems,
   mesh: Mesh,
   service: ClusterService,
-): Promise<{ old: Probed[]; new: Probed[] }> {
+): Promise<{ old: Probed[]; fresh: Probed[] }> {
   const name = deviceName(mesh, service)
-  const [olds, news] = await Promise.all([
+  const page = typeof service.probe === 'object' ? service.probe.http : '/'
+  const [portMaps, urls, fresh] = await Promise.all([
     probeAll(probes, service, (each) => ({ host: 'localhost', port: each.portMap })),
+    Promise.all(
+      Object.entries(service.routes).map(async ([site, port]) => ({
+        target: { host: site, port },
+        answer: await probes.throughCaddy(site, page),
+      })),
+    ),
     probeAll(probes, service, (each) => ({ host: name, port: each.port })),
   ])
-  return { old: olds, new: news }
+  return { old: [...portMaps, ...urls], fresh }
 }
 
 export type Probed = { target: Target; answer: Answer }

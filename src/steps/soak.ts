@@ -1,11 +1,11 @@
-import { type Failure, OnehopError } from '../errors.ts'
+import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
 import { loadWork } from '../load-mesh.ts'
 import { selectServices } from '../plan/mesh.ts'
 import type { Attempt, Moving } from './attempt.ts'
 import { probePaths } from './prove-path.ts'
 import { type Step, tried } from './step.ts'
 
-/** Proves both paths of every service of the wave again and again for the soak time; who fails more than allowed fails alone. */
+/** Proves all paths of every service of the wave again and again for the soak time; who fails more than allowed fails alone. */
 export async function soakWave(
   step: Step,
   { meshFile }: Moving,
@@ -50,16 +50,22 @@ async function soak(
   const names = attempts.map((each) => each.name)
   const services = selectServices(mesh, names)
   const tally = new Map(names.map((name) => [name, { probes: 0, failures: 0, message: '' }]))
+  // A service that somebody rolls back meanwhile drops out alone; its siblings go on.
+  const dropped: Record<string, Failure> = {}
   const until = Date.now() + seconds * 1000
   for (;;) {
     const round = Date.now()
+    const soaking = services.filter((each) => !dropped[each.name])
     await Promise.all(
-      services.map(async (service) => {
-        const paths = await probePaths(systems, mesh, service)
+      soaking.map(async (service) => {
+        const { old, fresh } = await probePaths(systems, mesh, service)
         const count = tally.get(service.name) ?? { probes: 0, failures: 0, message: '' }
         const attempt = attempts.find((each) => each.name === service.name)?.attempt ?? 0
-        await journal.noteProbe(service.name, attempt, Math.max(...paths.new.map(({ answer }) => answer.ms)))
-        for (const { target, answer } of [...paths.old, ...paths.new]) {
+        const slowest = Math.max(...fresh.map(({ answer }) => answer.ms))
+        await journal.noteProbe(service.name, attempt, slowest).catch((thrown: unknown) => {
+          dropped[service.name] = toOnehopError(thrown).toJSON()
+        })
+        for (const { target, answer } of [...old, ...fresh]) {
           count.probes++
           if (answer.ok) continue
           count.failures++
@@ -69,12 +75,15 @@ async function soak(
     )
     const failed = [...tally].filter(([, count]) => count.failures > mesh.soak.failures)
     if (failed.length > 0 || Date.now() >= until)
-      return Object.fromEntries(
-        failed.map(([service, count]) => [
-          service,
-          new OnehopError('soak-failed', { service, ...count }).toJSON(),
-        ]),
-      )
+      return {
+        ...Object.fromEntries(
+          failed.map(([service, count]) => [
+            service,
+            new OnehopError('soak-failed', { service, ...count }).toJSON(),
+          ]),
+        ),
+        ...dropped,
+      }
     const rest = Math.max(0, Math.min(until, round + mesh.soak.every * 1000) - Date.now())
     await new Promise((resolve) => setTimeout(resolve, rest))
   }

@@ -49,14 +49,16 @@ export function withPatience<T>(work: () => Promise<T>): Promise<T> {
 
 /**
  * Waits for something that takes a while: polls inside steps of at most 10 s, and sleeps in the engine in between, so
- * that the wait survives a restart of the worker. A failure that is not of kind proof ends the wait, unless `patient`.
+ * that the wait survives a restart of the worker. A failure that is not of kind proof ends the wait, unless `patient`;
+ * with `reach`, a system that cannot be reached is waited for too.
  */
 export async function awaited<T>(
   step: Step,
   id: string,
-  { seconds, look, patient = false }: Wait<T>,
+  { seconds, look, patient = false, reach = false }: Wait<T>,
 ): Promise<Outcome<T>> {
-  const hopeless = ({ kind, code }: Failure) => final.has(code) || (kind !== 'proof' && !patient)
+  const hopeless = ({ kind, code }: Failure) =>
+    final.has(code) || (kind !== 'proof' && !patient && !(reach && kind === 'system' && code !== 'internal'))
   for (let waited = 0, round = 1; ; waited += chunk + 1, round++) {
     const outcome = await step.run(round === 1 ? id : `${id} (${round})`, () =>
       polled(look, Math.min(chunk, seconds - waited), hopeless),
@@ -66,7 +68,7 @@ export async function awaited<T>(
   }
 }
 
-type Wait<T> = { seconds: number; look: () => Promise<T>; patient?: boolean }
+type Wait<T> = { seconds: number; look: () => Promise<T>; patient?: boolean; reach?: boolean }
 
 /** A step polls for at most so many seconds. */
 const chunk = 10

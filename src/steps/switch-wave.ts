@@ -1,4 +1,4 @@
-import { type Failure, toOnehopError } from '../errors.ts'
+import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
 import { loadWork } from '../load-mesh.ts'
 import { type Attempt, type Moving, serviceOf } from './attempt.ts'
 import { type Step, tried, withPatience } from './step.ts'
@@ -38,23 +38,41 @@ export async function switchWave(
   const applied = await tried(step, `${wave}/switch: apply`, async () => {
     const { systems, journal } = await loadWork(meshFile)
     const swaps: Array<{ from: SwitchState; to: SwitchState }> = []
+    const superseded: string[] = []
     // Every service's lock is held, in mesh.yaml's order, while the one file changes for all of them.
-    const locked = async (rest: Attempt[]): Promise<{ reloaded: boolean }> => {
+    const locked = async (rest: Attempt[]): Promise<string[]> => {
       const [first, ...others] = rest
-      if (!first) return switchCaddyRoutes.write(systems, swaps)
-      return journal.guarded(first.name, first.attempt ?? 0, (entry) => {
-        const change = entry.changes.find((each) => each.id === 'switch')
-        swaps.push({ from: change?.before as SwitchState, to: change?.target as SwitchState })
-        return locked(others)
-      })
+      if (!first) {
+        await switchCaddyRoutes.write(systems, swaps)
+        return superseded
+      }
+      let held = false
+      return journal
+        .guarded(first.name, first.attempt ?? 0, (entry) => {
+          held = true
+          const change = entry.changes.find((each) => each.id === 'switch')
+          swaps.push({ from: change?.before as SwitchState, to: change?.target as SwitchState })
+          return locked(others)
+        })
+        .catch((thrown: unknown) => {
+          // Rolled back by somebody meanwhile: its siblings go on without it.
+          if (held || toOnehopError(thrown).code !== 'attempt-superseded') throw thrown
+          superseded.push(first.name)
+          return locked(others)
+        })
     }
     return locked(routed)
   })
   return attempts.map((each) => {
     const failure =
-      each.failure ??
-      recorded.find(({ name }) => name === each.name)?.failure ??
-      (!applied.ok && routed.some(({ name }) => name === each.name) ? applied.failure : undefined)
+      each.failure ?? recorded.find(({ name }) => name === each.name)?.failure ?? switchFailure(each)
     return failure ? { ...each, failure } : each
   })
+
+  function switchFailure({ name, attempt = 0 }: Attempt): Failure | undefined {
+    if (!routed.some((each) => each.name === name)) return undefined
+    if (!applied.ok) return applied.failure
+    if (!applied.value.includes(name)) return undefined
+    return new OnehopError('attempt-superseded', { service: name, attempt, current: 'a later one' }).toJSON()
+  }
 }

@@ -3,29 +3,39 @@ import type { State } from '../journal.ts'
 import { loadWork } from '../load-mesh.ts'
 import { annotateService, type ExposeState } from './annotate-service.ts'
 import { proveWithdrawn } from './prove-withdrawn.ts'
-import { awaited, type Step, tried } from './step.ts'
+import { awaited, type Step } from './step.ts'
 import { type SwitchState, switchCaddyRoutes } from './switch-caddy-routes.ts'
 
+/** An undo waits this long for a system that cannot be reached: a single-node cluster is away for a minute when it restarts. */
+const reach = { seconds: 120, reach: true }
+
 /** Takes the next attempt, so that nothing of the earlier one writes any more, and lists what is to be undone, last change first. */
-export function beginRollback(step: Step, { meshFile, request, run, service, failure }: RollbackOptions) {
-  return tried(step, `${service}/rollback: begin`, async () => {
-    const { mesh, systems, journal } = await loadWork(meshFile)
-    const entry = await journal.read(service)
-    const cluster = await systems.kubernetes.clusterId()
-    if (entry && entry.state !== 'restored' && entry.cluster !== cluster)
-      throw new OnehopError('cluster-changed', { service, expected: entry.cluster, found: cluster })
-    const started = await journal.beginRollback(service, { request, run, failure })
-    const proxies = started ? await systems.kubernetes.proxies(mesh.operator.namespace) : {}
-    const exposed = started?.changes.find((each) => each.id === 'expose')?.before as ExposeState | undefined
-    return {
-      attempt: started?.attempt,
-      changes:
-        started?.changes
-          .filter((each) => !each.undone)
-          .map((each) => each.id)
-          .reverse() ?? [],
-      deviceId: exposed && proxies[`${exposed.namespace}/${exposed.name}`]?.deviceId,
-    }
+export function beginRollback(
+  step: Step,
+  { meshFile, request, run, service, attempt, failure }: RollbackOptions,
+) {
+  return awaited(step, `${service}/rollback: begin`, {
+    ...reach,
+    look: async () => {
+      const { mesh, systems, journal } = await loadWork(meshFile)
+      const entry = await journal.read(service)
+      const cluster = await systems.kubernetes.clusterId()
+      if (entry && entry.state !== 'restored' && entry.cluster !== cluster)
+        throw new OnehopError('cluster-changed', { service, expected: entry.cluster, found: cluster })
+      const started = await journal.beginRollback(service, { request, run, attempt, failure })
+      const proxies = started ? await systems.kubernetes.proxies(mesh.operator.namespace) : {}
+      const exposed = started?.changes.find((each) => each.id === 'expose')?.before as ExposeState | undefined
+      return {
+        attempt: started?.attempt,
+        seconds: mesh.deadlines.undo,
+        changes:
+          started?.changes
+            .filter((each) => !each.undone)
+            .map((each) => each.id)
+            .reverse() ?? [],
+        deviceId: exposed && proxies[`${exposed.namespace}/${exposed.name}`]?.deviceId,
+      }
+    },
   })
 }
 
@@ -34,23 +44,22 @@ export type RollbackOptions = {
   request: string
   run: string
   service: string
+  /** The attempt that it was asked for; without it, whatever stands. */
+  attempt?: number | undefined
   failure?: Failure | undefined
 }
 
 /** Takes one change back, in one step. */
 export const undoChange = (step: Step, of: Undo & { meshFile: string }) =>
-  tried(step, `${of.service}/${of.id}: undo`, () => undo(of.meshFile, of))
+  awaited(step, `${of.service}/${of.id}: undo`, { ...reach, look: () => undo(of.meshFile, of) })
 
 /** Proves that a change is taken back, and only then writes it down as undone. */
-export async function proveUndone(
-  step: Step,
-  { meshFile, service, attempt, id, deviceId }: Undo & { meshFile: string; deviceId: string | undefined },
-) {
-  const { mesh } = await loadWork(meshFile)
+export function proveUndone(step: Step, { meshFile, service, attempt, id, deviceId, seconds }: Undoing) {
   return awaited(step, `${service}/${id}: prove undone`, {
-    seconds: mesh.deadlines.undo,
+    seconds,
+    reach: true,
     look: async () => {
-      const { systems, journal } = await loadWork(meshFile)
+      const { mesh, systems, journal } = await loadWork(meshFile)
       const change = (await journal.read(service))?.changes.find((each) => each.id === id)
       if (change && id === 'expose')
         await proveWithdrawn(systems, {
@@ -88,6 +97,7 @@ export async function awaitRollback(
   return outcome.ok && outcome.value === 'restored' ? 'restored' : 'rollback-incomplete'
 }
 
+type Undoing = Undo & { meshFile: string; deviceId: string | undefined; seconds: number }
 type Undo = { service: string; attempt: number; id: 'expose' | 'switch' }
 
 async function undo(meshFile: string, { service, attempt, id }: Undo): Promise<void> {

@@ -116,16 +116,18 @@ export function createKubernetes({
       service: ServiceFacts,
       before: Record<string, OwnedValue | null>,
     ): Promise<void> {
-      const { namespace, name } = service
+      const { namespace, name, uid } = service
+      let { resourceVersion } = service
       for (const [key, earlier] of Object.entries(before)) {
         if (!earlier) continue
-        const body = { metadata: { uid: service.uid, annotations: { [key]: earlier.value } } }
-        await call(
+        const body = { metadata: { uid, resourceVersion, annotations: { [key]: earlier.value } } }
+        const written = await call(
           `restoring ${key} on Service ${namespace}/${name}`,
           core.patchNamespacedService({ namespace, name, body, fieldManager: earlier.manager }, merge),
         )
+        resourceVersion = written.metadata?.resourceVersion ?? resourceVersion
       }
-      const body = { apiVersion: 'v1', kind: 'Service', metadata: { name, namespace, uid: service.uid } }
+      const body = { apiVersion: 'v1', kind: 'Service', metadata: { name, namespace, uid, resourceVersion } }
       await call(
         `withdrawing from Service ${namespace}/${name}`,
         core.patchNamespacedService({ namespace, name, body, fieldManager, force: true }, apply),
@@ -168,8 +170,17 @@ export function createKubernetes({
         core.patchNamespace({ name, body, fieldManager, force: true }, apply),
       )
     },
-    /** The operator's OAuth client, in a Secret of ours. The operator reads both raw: no newline may follow them. */
+    /**
+     * The operator's OAuth client, in a Secret of ours. The operator reads both raw: no newline may follow them.
+     * Another's Secret of that name is refused: its values would be lost.
+     */
     async applyOAuthSecret(namespace: string, client: { id: string; secret: string }): Promise<void> {
+      const there = await call(
+        `reading Secret ${namespace}/${oauthSecret}`,
+        orMissing(core.readNamespacedSecret({ namespace, name: oauthSecret })),
+      )
+      if (there && there.metadata?.labels?.[managedBy] !== fieldManager)
+        throw new OnehopError('secret-not-ours', { namespace, name: oauthSecret })
       const data = { client_id: base64(client.id), client_secret: base64(client.secret) }
       const metadata = { name: oauthSecret, namespace, labels: { [managedBy]: fieldManager } }
       const body = { apiVersion: 'v1', kind: 'Secret', metadata, data }

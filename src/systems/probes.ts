@@ -1,5 +1,6 @@
 import { lookup, Resolver } from 'node:dns/promises'
 import { request } from 'node:http'
+import { request as httpsRequest } from 'node:https'
 import { connect } from 'node:net'
 import { messageOf } from '../errors.ts'
 
@@ -28,6 +29,24 @@ export function createProbes() {
     /** GET; below 400 is an answer. */
     async http(target: Target, path: string): Promise<Answer> {
       return timed(() => get(target, path))
+    },
+    /**
+     * GET of a Caddy site on this machine. Caddy dials an upstream only when asked, so a reload that went well says
+     * nothing of it: any answer but its own 502, 503 or 504 shows that the upstream answered. The certificate is not ours to judge.
+     */
+    async throughCaddy(site: string, path: string): Promise<Answer> {
+      const [, scheme, name = '', port] = /^(?:(https?):\/\/)?([^:/]*)(?::(\d+))?/.exec(site) ?? []
+      const secure = scheme !== 'http' && port !== '80'
+      const host = name || 'localhost'
+      const target = { host: '127.0.0.1', port: Number(port ?? (secure ? 443 : 80)) }
+      const accept = (status: number) => ![502, 503, 504].includes(status)
+      return timed(() =>
+        get(target, path, {
+          accept,
+          host: port ? `${host}:${port}` : host,
+          ...(secure && { servername: host }),
+        }),
+      )
     },
     /** PING, and the run_id of INFO, which a Redis takes anew at each start. A Redis that asks for a password speaks Redis. */
     async redis(target: Target): Promise<Answer> {
@@ -91,18 +110,31 @@ function converse({ host, port }: Target, words: string | undefined): Promise<st
   })
 }
 
-function get({ host, port }: Target, path: string): Promise<{ identity?: string }> {
+type Asking = { accept?: (status: number) => boolean; host?: string; servername?: string }
+
+function get({ host, port }: Target, path: string, asking: Asking = {}): Promise<{ identity?: string }> {
+  const { accept = (status) => status < 400, servername } = asking
+  const options = {
+    host,
+    port,
+    path,
+    timeout,
+    agent: false,
+    // An answer that streams for ever never falls silent: this ends it.
+    signal: AbortSignal.timeout(2 * timeout),
+    ...(asking.host && { headers: { host: asking.host } }),
+    ...(servername && { servername, rejectUnauthorized: false }),
+  }
   return new Promise((resolve, reject) => {
-    const call = request({ host, port, path, timeout, agent: false }, (response) => {
+    const call = (servername ? httpsRequest : request)(options, (response) => {
       let body = ''
       response.on('data', (data) => {
         if (body.length < 4096) body += data
       })
       response.on('error', reject)
+      const status = response.statusCode ?? 500
       response.on('end', () =>
-        (response.statusCode ?? 500) < 400
-          ? resolve({ identity: body.trim() })
-          : reject(new Error(`HTTP ${response.statusCode}`)),
+        accept(status) ? resolve({ identity: body.trim() }) : reject(new Error(`HTTP ${status}`)),
       )
     })
     call.on('timeout', () => call.destroy(new Error(`no answer in ${timeout} ms`)))
