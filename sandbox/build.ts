@@ -101,7 +101,9 @@ function isThere(part: Part): boolean {
 const stampFile = ({ name }: Part) => join(cacheFolder, 'stamps', name)
 
 async function waitForLock(): Promise<AsyncDisposable> {
-  let lock: AsyncDisposable | undefined
+  let lock = await holdLock('build').catch(() => undefined)
+  if (lock) return lock
+  process.stderr.write('Another checkout is building the same servers: waiting for it.\n')
   const tryIt = async () => {
     lock = await holdLock('build').catch(() => undefined)
     return lock !== undefined
