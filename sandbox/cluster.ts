@@ -260,6 +260,8 @@ crashLoopBackOff: { maxContainerRestartPeriod: 1s }
 featureGates: { KubeletCrashLoopBackOffMax: true }
 registerWithTaints: [{ key: node-role.kubernetes.io/control-plane, effect: NoSchedule }]
 syncFrequency: 10s
+# 100 turns image garbage collection off: on a machine whose disk is 85 % full kubelet would delete our images, which nobody can pull again.
+imageGCHighThresholdPercent: 100
 evictionHard: { nodefs.available: "1%", imagefs.available: "1%", memory.available: 100Mi, nodefs.inodesFree: "0%" }
 `
 
