@@ -18,7 +18,7 @@ function installDependencies() {
   const lock = readFileSync(join(root, 'package-lock.json'), 'utf8')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return
   console.error('First the npm dependencies: once per checkout, 300 MB, about a minute.')
-  if (/^(sandbox|test)/.test(script ?? '') && args[0] !== 'unit') {
+  if (/^(sandbox|test\/run)/.test(script ?? '') && args[0] !== 'unit') {
     console.error(
       'Then the real servers, once per machine unless they are in the cache: about 20 minutes, 18 GB of disk, as root on Linux.',
     )

@@ -8,6 +8,7 @@ export default defineConfig({
   test: {
     projects: [
       project('unit', { testTimeout: 20_000 }),
+      project('sim', { testTimeout: 300_000, maxWorkers: 2 }),
       project('caddy', { testTimeout: 60_000, hookTimeout: 60_000 }),
       // One world, one machine: these files run one after the other.
       project('machine', {
@@ -22,6 +23,8 @@ export default defineConfig({
         fileParallelism: false,
         maxWorkers: 1,
         globalSetup: 'test/real/boot.ts',
+        // Real servers on a machine that others use, too: what is broken fails twice, and the first failure is shown.
+        retry: 1,
       }),
     ],
   },

@@ -105,7 +105,7 @@ const notes: Partial<Record<ErrorCode, string>> = {
     'The control server gives a second device of a name another one (`redis-1`), and nobody would notice. So onehop does not begin. After a cluster was rebuilt, the holder is usually the old, offline device.',
   'name-not-given': 'More waiting cannot mend this, so the service is rolled back at once.',
   'tag-not-owned':
-    "The tag of a service must be owned by the operator's own tag, or the operator cannot make its device. onehop does not edit the policy.",
+    "The tag of a service must be owned by the operator's own tag, or the operator cannot make its device. onehop sees to that where mesh.yaml names who may reach the service (`allow`).",
   'operator-deaf':
     'An operator without DNS is Running and Ready and does nothing at all. Its device on the tailnet is the only sign of life that counts.',
   'helm-failed': 'The namespace and the Secret were applied before; they are harmless and stay.',
@@ -134,6 +134,41 @@ const notes: Partial<Record<ErrorCode, string>> = {
     'The journal names clusters by the UID of their kube-system namespace, since the same context name may lead elsewhere tomorrow.',
   'engine-cannot-call-worker':
     'The event **is** in the engine: it will be carried out as soon as a worker is there. Do not send it a second time.',
+  'policy-without-rules':
+    'Such a policy lets every device reach every other. onehop does not decide for you whether that shall stay so.',
+  'policy-changed-by-others':
+    'Each line that onehop writes ends in a mark with the name of its service. It takes back only what it wrote; a line without a mark is yours, whoever wrote it.',
+  'policy-not-confirmed':
+    'A narrowed policy that locks somebody out must not stay by mistake: without a word from you the worker puts the old rules back, with the engine or without. With the worker stopped: onehop policy widen.',
+  'policy-host-differs':
+    'Mostly a machine was set up anew and has another address since; the rules that name it still let its old address in.',
+  'policy-test-failed':
+    "The policy's own tests (the file's and those that onehop adds) run before anything is written. A deny test of onehop's fails where a rule of yours lets that source through.",
+  'scan-nothing-found':
+    'Services with node ports that nothing on this machine is known to lead to stand in the draft as questions, each with the lines to uncomment. A mesh.yaml needs at least one service.',
+  'docker-unreadable':
+    '`onehop scan` goes on without Docker: the port maps are then guessed, and each guess is a question in the file that it writes.',
+  'sockets-unreadable': 'Without it nothing can be shown to be unused, so nothing is retired.',
+  'old-path-only-sampled':
+    'A look at the sockets misses what opens and closes between two looks. Caddy counts every request, but only with `metrics` in the global options (Caddy before 2.9: `servers { metrics }`). It counts from zero after each reload that changes its config, and nothing at all after a reload that failed, so a time of quiet counts only from the first request that is seen after that, to whatever site.',
+  'nodeport-taken':
+    'The numbers were free while the Service was a ClusterIP, and another Service was given one of them.',
+  'caddy-removal-leaks':
+    'A catch-all or wildcard site, or a later directive of the same site, would take over the requests: they would reach a backend that they did not reach before.',
+  'caddy-place-gone':
+    'A route that was taken out leaves one comment line in its place, so that it can come back to exactly there. The bytes themselves are in the journal.',
+  'soak-slow':
+    'It is judged at the end of the soak, over all its proofs; of fewer than 100, p99 is the slowest. The port map is not judged: the move did not touch it. `onehop journal SERVICE` has the figures of every path.',
+  'vantage-silent':
+    'The machine was asked again every few seconds until `deadlines.proof` had passed: one that connects late still counts.',
+  'vantage-failed':
+    'It was asked after the switch, and its answer is kept with the attempt. A port that its own mesh.yaml does not have counts as failed.',
+  'plan-moved':
+    'The command compares what the plan was made of with what is there, and names each difference; the worker, which has only the hash, compares once more before the first change. Times, latencies, versions of objects, the lines of the Caddyfile, finalizers, annotations of others and further addresses of a device do not count. A request that has begun and failed has moved the world itself: rerun it without the plan.',
+  'plan-invalid':
+    'The seal in the file shows a slip of the hand or a torn copy. It is no signature: whoever can write the file can make one.',
+  'plan-foreign':
+    'A saved plan names the mesh.yaml (by its path), the tailnet and the cluster (by the UID of its kube-system namespace) that it was made of.',
   internal: 'It is not tried again by itself.',
 }
 
@@ -142,12 +177,21 @@ const doneByCode: Partial<Record<ErrorCode, string>> = {
   'engine-unreachable': 'Nothing: the command only sends an event, and could not.',
   'engine-refused': 'Nothing: the command only sends an event, and could not.',
   'engine-cannot-call-worker': 'It has sent the event. Nothing was changed yet.',
+  'scan-nothing-found': 'Nothing: scan only reads, and wrote no file.',
+  'docker-unreadable': 'Nothing: scan only reads.',
   'port-taken': 'Nothing: the worker did not start.',
+  'check-failed': 'Nothing: a check only looks.',
+  'helm-missing': 'Nothing: a check only looks.',
   'request-in-progress': 'Nothing: this request did not begin.',
   'request-stale': 'Nothing: this request did not begin.',
   'rollback-pending': 'Nothing: this request did not begin.',
   'nothing-to-undo': 'Nothing: this request did not begin.',
   'attempt-superseded': 'Nothing: this attempt has written nothing since the later one began.',
+  'plan-moved': 'Nothing: it is compared before the first change.',
+  'plan-foreign': 'Nothing: no request was sent.',
+  'plan-incomplete': 'Nothing: no file was written.',
+  'plan-unwritable': 'Nothing: an earlier file of that name is as it was.',
+  'plan-blocked': 'Nothing: a plan only looks.',
   'undo-incomplete':
     'Every change of the service was tried. Those that could be taken back are; the one named here is not yet. The state is `rollback-incomplete`.',
 }

@@ -29,7 +29,7 @@ print(previewEdit(edit))
 
 title('This was a recording: what was read of panda stands in examples/panda/, and nothing was touched.')
 print(
-  'On your own system: write a mesh.yaml like examples/panda/mesh.yaml, then npm run onehop -- plan --mesh FILE',
+  'On your own system: npm run onehop -- scan --out mesh.yaml, answer its questions, then npm run onehop -- plan',
 )
 
 /** The edit as a diff, judged as `onehop caddy preview` does it, by what `caddy adapt` made of both files when this was recorded. */

@@ -156,6 +156,16 @@ const parts: Part[] = [
     },
   },
   {
+    name: 'Bun, Node 22',
+    programs: ['bun', 'node22'],
+    stamp: `${versions.bun} ${versions.node22}`,
+    make: (out) =>
+      npmPrograms(out, {
+        [`@oven/bun-linux-${process.arch === 'arm64' ? 'aarch64' : 'x64'}@${versions.bun}`]: 'bun',
+        [`node-linux-${process.arch}@${versions.node22}`]: 'node22',
+      }),
+  },
+  {
     name: 'Tailscale',
     programs: [...tailscalePrograms, 'operator-chart'],
     stamp: `${versions.tailscale} stamped`,
@@ -209,6 +219,24 @@ const parts: Part[] = [
     },
   },
 ]
+
+/** Packages of the npm registry that carry a runtime's program and nothing else. */
+async function npmPrograms(out: string, programs: Record<string, string>) {
+  const folder = join(cacheFolder, 'src', 'runtimes')
+  mkdirSync(folder, { recursive: true })
+  await execa(
+    'npm',
+    ['install', '--no-save', '--no-audit', '--no-fund', '--prefix', folder, ...Object.keys(programs)],
+    {
+      cwd: folder,
+    },
+  )
+  for (const [spec, program] of Object.entries(programs)) {
+    const [, name = ''] = /^(@?[^@]+)@/.exec(spec) ?? []
+    const file = join(folder, 'node_modules', name, 'bin', program.startsWith('node') ? 'node' : program)
+    cpSync(file, join(out, program))
+  }
+}
 
 const goEnv = () => ({
   CGO_ENABLED: '0',

@@ -10,6 +10,8 @@ import type { Servers } from './servers.ts'
 
 export const nodeName = 'talos'
 export const apiServer = `https://${addresses.node}:6450`
+/** A user as mighty as the administrator, whose reads stand in the audit log too, so that they can be counted. */
+export const counted = 'counted'
 const etcd = `http://${addresses.node}:23790`
 const containerd = '/run/containerd/containerd.sock'
 
@@ -20,7 +22,7 @@ export async function startControlPlane({ folder, servers }: Cluster) {
   const certs = join(folder, 'certs')
   writeFileSync(
     join(certs, 'tokens.csv'),
-    `admin-token,admin,admin,system:masters\nkubelet-token,system:node:${nodeName},kubelet,system:nodes\n`,
+    `admin-token,admin,admin,system:masters\n${counted}-token,${counted},${counted},system:masters\nkubelet-token,system:node:${nodeName},kubelet,system:nodes\n`,
   )
   for (const user of ['admin', 'kubelet']) writeKubeconfig(folder, user)
   writeFileSync(join(folder, 'audit.yaml'), auditPolicy)
@@ -158,21 +160,23 @@ export const kubectl = (folder: string, args: string[], input?: string) =>
   execa(findProgram('kubectl'), [`--kubeconfig=${folder}/admin.kubeconfig`, ...args], input ? { input } : {})
 
 /** Waits for a question to be answered yes; the last error is the cause of giving up. */
-export async function until(what: string, question: () => Promise<boolean>, seconds = 60) {
-  let last: unknown
+export async function until(
+  what: string,
+  question: () => boolean | Promise<boolean>,
+  { seconds = 60, interval = 100 }: { seconds?: number; interval?: number } = {},
+): Promise<void> {
+  let cause: unknown
   const ask = async () => {
     try {
       return await question()
-    } catch (error) {
-      last = error
+    } catch (thrown) {
+      cause = thrown
       return false
     }
   }
-  try {
-    await pWaitFor(ask, { interval: 100, timeout: seconds * 1000 })
-  } catch {
-    throw new Error(`gave up waiting for ${what} after ${seconds} s`, { cause: last })
-  }
+  await pWaitFor(ask, { interval, timeout: seconds * 1000 }).catch((thrown: unknown) => {
+    throw new Error(`${what}: not within ${seconds} s`, { cause: cause ?? thrown })
+  })
 }
 
 export const kubeconfigText = ({
@@ -209,6 +213,7 @@ const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+  - { level: Metadata, users: [${counted}] }
   - { level: Metadata, verbs: [create, update, patch, delete, deletecollection] }
   - { level: None }
 `

@@ -114,7 +114,7 @@ function urlsOf(mesh: Mesh): Array<{ name: string; old: string; fresh: string; f
     const [path] = pathsOf(mesh, service)
     const page = typeof service.probe === 'object' ? service.probe.http : ''
     const scheme = service.probe === 'redis' ? 'redis' : 'http'
-    const portMap = `${scheme}://panda.${mesh.tailnet}:${path?.portMap.split(':')[1]}`
+    const portMap = `${scheme}://panda.${mesh.tailnet}:${path?.portMap?.split(':')[1]}`
     return {
       name: service.name,
       old: `${path?.oldUrl ?? portMap}${page}`,

@@ -28,6 +28,8 @@ export type RunOptions = {
   reject?: boolean
   /** `inherit`: a person watches. */
   stdio?: 'pipe' | 'inherit'
+  /** `false`: the output to the byte. */
+  stripFinalNewline?: boolean
 }
 
 export type RunResult = {

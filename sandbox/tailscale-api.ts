@@ -1,6 +1,6 @@
 // A stand-in for the hosted part of Tailscale only: its REST API. Keys, devices, tags and the policy are Headscale's
 // own. It is the front of the control server too, because clients expect both at one address, and it ends TLS for the relay.
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
@@ -31,7 +31,6 @@ type Node = {
 }
 
 const setup: Setup = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'))
-const tokens = new Map<string, string>()
 const keys = new Map<string, { id: string; description: string }>()
 
 const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse) => {
@@ -49,7 +48,7 @@ async function answerApi(incoming: IncomingMessage, outgoing: ServerResponse) {
   for await (const chunk of incoming) chunks.push(chunk)
   const body = Buffer.concat(chunks)
   const path = new URL(incoming.url ?? '', 'http://stand-in').pathname.slice('/api/v2'.length)
-  const client = tokens.get(/^Bearer (.+)$/.exec(incoming.headers.authorization ?? '')?.[1] ?? '')
+  const client = clientOf(/^Bearer (.+)$/.exec(incoming.headers.authorization ?? '')?.[1] ?? '')
   let answer: Answer
   let who = client
   try {
@@ -88,11 +87,23 @@ function grantToken(incoming: IncomingMessage, body: Buffer): { who: string | un
   const found = Object.entries(setup.clients).find(([, client]) => client.id === id)
   if (!found || found[1].secret !== secret)
     return { who: found?.[0], answer: failure(401, 'API token invalid') }
-  const token = `tskey-api-${randomBytes(12).toString('hex')}`
-  tokens.set(token, found[0])
-  const granted = { access_token: token, token_type: 'Bearer', expires_in: 3600, scope: 'all' }
+  const granted = {
+    access_token: tokenFor(found[0], randomBytes(12).toString('hex')),
+    token_type: 'Bearer',
+    expires_in: 3600,
+    scope: 'all',
+  }
   return { who: found[0], answer: { status: 200, body: granted } }
 }
+
+/** Signed instead of kept: a token outlives this process, as the operator keeps its own for an hour. */
+const tokenFor = (client: string, nonce: string) =>
+  `tskey-api-${nonce}${createHmac('sha256', setup.apiKey).update(`${client} ${nonce}`).digest('hex')}`
+
+const clientOf = (token: string) =>
+  Object.keys(setup.clients).find(
+    (client) => tokenFor(client, token.slice('tskey-api-'.length, -64)) === token,
+  )
 
 type Call = { method: string; path: string; body: Buffer; incoming: IncomingMessage }
 
@@ -118,6 +129,8 @@ async function route(call: Call): Promise<Answer> {
   if (tailnet === '/acl' && method === 'GET') return readPolicy(call.incoming)
   if (tailnet === '/acl' && method === 'POST') return writePolicy(call)
   if (tailnet === '/acl/validate' && method === 'POST') return validatePolicy(call.body)
+  if (tailnet === '/settings' && method === 'GET')
+    return { status: 200, body: { aclsExternallyManagedOn: false, aclsExternalLink: '' } }
   if (tailnet === '/dns/preferences' && method === 'GET') return { status: 200, body: { magicDNS: true } }
   return failure(404, `the stand-in does not know ${method} ${path}`)
 }

@@ -8,6 +8,9 @@ export const versions = {
   helm: '4.3.1',
   caddy: '2.11.9',
   coredns: '1.15.0',
+  // The other runtimes that the worker is tried on.
+  bun: '1.4.5',
+  node22: '22.19.0',
   // Of each `go.mod` that we write ourselves.
   go: '1.26.6',
 } as const

@@ -32,6 +32,21 @@ const table = {
     message: 'mesh.yaml has no service named "{service}"; it has {known}',
     fix: 'onehop plan',
   },
+  'scan-file-exists': {
+    kind: 'input',
+    message: '{file} is there already, and scan overwrites nothing',
+    fix: 'name another file with --out, or add --force',
+  },
+  'scan-nothing-found': {
+    kind: 'refused',
+    message: '{where} of context {context} has no Service that a port of this machine is known to lead to',
+    fix: 'answer the questions of the draft above (onehop scan without --out shows it); kubectl --context {context} get services --all-namespaces',
+  },
+  'docker-unreadable': {
+    kind: 'system',
+    message: 'cannot ask Docker for its port maps: {message}',
+    fix: 'docker ps',
+  },
   'credentials-missing': {
     kind: 'refused',
     message: 'cannot read the credential {file}: {message}',
@@ -45,7 +60,7 @@ const table = {
   'kubernetes-context-unknown': {
     kind: 'refused',
     message: 'the kubeconfig has no context "{context}"; it has {known}',
-    fix: 'set kubernetes.context in mesh.yaml to one of these',
+    fix: 'set kubernetes.context in mesh.yaml (onehop scan: --context) to one of these',
   },
   'kubernetes-refused': {
     kind: 'refused',
@@ -97,6 +112,22 @@ const table = {
     message: 'the device came up as {found}, not as {hostname}: the name was taken in the meantime',
     fix: 'free the name {hostname} on the tailnet, then onehop expose {service}',
   },
+  'https-not-enabled': {
+    kind: 'proof',
+    message: 'the device of {service} got no certificate: HTTPS is not enabled for {tailnet}',
+    fix: 'enable HTTPS certificates in the admin console (DNS), then onehop expose {service}; or leave out mode: https',
+  },
+  'ingress-taken': {
+    kind: 'refused',
+    message: 'Ingress {ingress} is there, and onehop did not make it',
+    fix: 'give {service} another name in mesh.yaml, or delete that Ingress; then onehop plan',
+  },
+  'certificates-spent': {
+    kind: 'refused',
+    message:
+      '{service} was exposed {times} times in the last seven days: the authority makes at most {limit} certificates a week for one name',
+    fix: 'wait until {until}, or give {service} another hostname in mesh.yaml',
+  },
   'tag-not-owned': {
     kind: 'refused',
     message: 'the policy does not let {owner} use {tag}',
@@ -110,7 +141,7 @@ const table = {
   'tailscale-refused': {
     kind: 'refused',
     message: 'the Tailscale API refused {action} ({status}): {message}',
-    fix: "check onehop's OAuth client: it needs policy_file:read, devices:core:read and dns:read",
+    fix: "check onehop's OAuth client: it needs policy_file, devices:core:read and dns:read",
   },
   'tailscaled-unreachable': {
     kind: 'refused',
@@ -159,7 +190,7 @@ const table = {
     fix: 'put the caddy that you run on PATH, or set caddy.bin in mesh.yaml',
   },
   'caddy-file-unreadable': {
-    kind: 'refused',
+    kind: 'system',
     message: 'cannot use the Caddyfile {file}: {message}',
     fix: 'check the path caddy.file in mesh.yaml and its permissions',
   },
@@ -170,12 +201,13 @@ const table = {
   },
   'caddy-route-not-found': {
     kind: 'refused',
-    message: '{file} has no upstream {upstream} in site {site}',
+    message: '{file} has no upstream {upstream} in site {site} ({where})',
     fix: 'correct routes in mesh.yaml, or see all matches: onehop caddy preview --file {file} --from {upstream} --to new:1',
   },
   'caddy-route-not-in-file': {
     kind: 'refused',
-    message: 'site {site} reaches {upstream} by an import or snippet, not in its own block of {file}',
+    message:
+      'site {site} reaches {upstream} by an import or snippet, not in its own block of {file} ({where})',
     fix: 'write the reverse_proxy line into the site block itself; onehop edits only that',
   },
   'caddy-edit-refused': {
@@ -191,7 +223,7 @@ const table = {
   'caddy-tokens-changed': {
     kind: 'refused',
     message: '{file}:{line} site {site} goes to {found}, neither {from} nor {to}: somebody else changed it',
-    fix: 'look at that line; onehop leaves it alone',
+    fix: 'look at that line; onehop leaves it alone, unless: onehop rollback SERVICE --force',
   },
   'caddy-did-not-take': {
     kind: 'proof',
@@ -241,7 +273,7 @@ const table = {
   'old-path-silent': {
     kind: 'refused',
     message: 'the old path {path} of {service} does not answer even now: {message}',
-    fix: 'mend the service or services.{service}.probe in mesh.yaml first; there would be nothing to fall back to',
+    fix: 'mend the service or services.{service}.probe in mesh.yaml first; there would be nothing to fall back to. One that never had an old path: services.{service}.oldPath: none',
   },
   'soak-failed': {
     kind: 'proof',
@@ -250,8 +282,8 @@ const table = {
   },
   'changed-by-others': {
     kind: 'refused',
-    message: '{what} is {found}, neither what was there before nor what onehop wrote',
-    fix: 'somebody else changed it: look, and put it right by hand; onehop leaves it alone',
+    message: '{what} is {found}: somebody else changed it; onehop would put back {wanted}',
+    fix: 'look at it; leave it so, or put it back all the same: onehop rollback {service} --force',
   },
   'undo-incomplete': {
     kind: 'proof',
@@ -259,7 +291,7 @@ const table = {
     fix: 'onehop rollback {service}',
   },
   'journal-unwritable': {
-    kind: 'refused',
+    kind: 'system',
     message: 'cannot keep the journal in {folder}: {message}',
     fix: 'make the folder writable, or set state in mesh.yaml; nothing is changed without a journal',
   },
@@ -267,6 +299,74 @@ const table = {
     kind: 'refused',
     message: '{file} is not a journal that this version reads: {message}',
     fix: 'use the onehop version that wrote it; do not delete the file, it holds the undo',
+  },
+  'not-moved': {
+    kind: 'refused',
+    message: '{service} is {state}; only the old path of a moved service can be retired',
+    fix: 'onehop expose {service}',
+  },
+  'already-retired': {
+    kind: 'refused',
+    message: '{service} is {state}: its old path is gone, and there is nothing to move',
+    fix: 'onehop status; to begin anew: onehop rollback {service}',
+  },
+  'engine-goes-last': {
+    kind: 'refused',
+    message: 'the old path of the engine is still needed: {why}',
+    fix: 'see to that first, then: onehop retire {service}',
+  },
+  'device-fell-silent': {
+    kind: 'proof',
+    message:
+      '{name} of {service} was silent {times} times while its port map answers ({message}); Caddy leads to the port map again',
+    fix: 'mend the device, then onehop expose {service}; or give it up: onehop rollback {service}',
+  },
+  'journal-newer': {
+    kind: 'refused',
+    message: '{file} was written by a newer onehop (version {version} of the journal)',
+    fix: 'use that newer version; do not delete the file, it holds the undo',
+  },
+  'journal-locked': {
+    kind: 'system',
+    message: '{file} is held by {holder}',
+    fix: 'wait for it, or stop that process',
+  },
+  'request-superseded': {
+    kind: 'refused',
+    message:
+      'the run of request {request} was given up, or another run has taken it over; this one does nothing more',
+    fix: 'onehop status',
+  },
+  'request-aborted': {
+    kind: 'refused',
+    message: 'request {request} was asked to stop; what was not yet moved is rolled back',
+    fix: 'onehop migrate',
+  },
+  'run-lost': {
+    kind: 'system',
+    message:
+      'the run of request {request} was last heard of in "{phase}" and missed its deadline ({deadline}): the engine has forgotten it',
+    fix: 'onehop status; a running worker takes it up by itself, without one: onehop rollback SERVICE --local',
+  },
+  'nothing-to-abort': {
+    kind: 'refused',
+    message: 'no migration is running (asked for: {request})',
+    fix: 'onehop status',
+  },
+  'force-code-invalid': {
+    kind: 'refused',
+    message: 'the code for this forced action ({action}) is unknown, used or older than ten minutes',
+    fix: 'run the command with --force again; it writes a code of its own',
+  },
+  'moved-otherwise': {
+    kind: 'refused',
+    message: '{service} was moved with {was}; mesh.yaml now wants {wanted}',
+    fix: 'onehop rollback {service}, then onehop expose {service}',
+  },
+  'kubernetes-conflict': {
+    kind: 'system',
+    message: 'somebody else wrote at the same moment while {action}: {message}',
+    fix: 'run the command again',
   },
   'request-stale': {
     kind: 'refused',
@@ -312,6 +412,274 @@ const table = {
     kind: 'refused',
     message: '{listen} is taken by {holder}',
     fix: "stop that process, or mount onehop's sub-app in it (docs/mount.md), or choose another worker.listen",
+  },
+  'policy-unreadable': {
+    kind: 'refused',
+    message: 'line {line} of the policy: {message}',
+    fix: 'mend that line of the policy file first; nothing was written',
+  },
+  'policy-without-rules': {
+    kind: 'refused',
+    message:
+      'the policy has neither grants nor acls, which lets everything through: a first rule would shut off all else',
+    fix: 'write down what shall hold, an array grants: empty for nothing, or with a rule from * to * for everything',
+  },
+  'policy-machine-unknown': {
+    kind: 'refused',
+    message:
+      'services.{service}.allow names {machine}, which is no device of the tailnet and not in hosts of the policy',
+    fix: 'correct the name in mesh.yaml: tailscale status',
+  },
+  'policy-host-differs': {
+    kind: 'refused',
+    message:
+      'line {line} of the policy: hosts says that {machine} is {found}, but the tailnet says {expected}',
+    fix: 'correct that host in the policy; a rule by its name would let another device in',
+  },
+  'policy-changed-by-others': {
+    kind: 'refused',
+    message: "line {line} of the policy has onehop's mark, but onehop did not write this: {found}",
+    fix: 'look at that line: put back what was there, or delete the mark behind it and it is yours',
+  },
+  'policy-test-failed': {
+    kind: 'refused',
+    message: 'Tailscale does not take the policy ({message}): {data}',
+    fix: 'look at the tests and rules it names; nothing was written',
+  },
+  'policy-stale': {
+    kind: 'system',
+    message: 'the policy was changed by somebody else at this very moment',
+    fix: 'run the command again; nothing was written',
+  },
+  'policy-not-wide-open': {
+    kind: 'refused',
+    message: 'no rule of the policy lets everything reach everything: there is nothing to narrow',
+    fix: 'nothing is to be done: allow already says who reaches a service',
+  },
+  'policy-narrowed-already': {
+    kind: 'refused',
+    message: 'the policy was narrowed already ({state}, to be confirmed until {until})',
+    fix: 'onehop policy confirm keeps it; onehop policy widen takes it back, and then it can be narrowed anew',
+  },
+  'policy-not-narrowed': {
+    kind: 'refused',
+    message: 'onehop has not narrowed the policy, or has taken that back',
+    fix: 'onehop policy narrow',
+  },
+  'policy-not-confirmed': {
+    kind: 'refused',
+    message: 'the narrowed policy was not confirmed until {until}: its old rules come back',
+    fix: 'onehop policy narrow, and then, from where you work: onehop policy confirm',
+  },
+  'policy-managed-elsewhere': {
+    kind: 'refused',
+    message: 'the policy of this tailnet is managed outside (GitOps): {link}',
+    fix: 'make the edit there: onehop policy preview --file FILE shows it',
+  },
+  'sockets-unreadable': {
+    kind: 'refused',
+    message: 'cannot see who is connected to the ports of this machine: {program}: {message}',
+    fix: 'install {program} (macOS has lsof; on Linux, ss is in iproute2)',
+  },
+  'old-path-in-use': {
+    kind: 'refused',
+    message: 'the old path of {service} is in use: {users}',
+    fix: 'point these at the device name; the time of quiet begins anew after the last use',
+  },
+  'old-path-not-yet-quiet': {
+    kind: 'refused',
+    message: 'the old path of {service} was seen unused for {held} s so far; {hold} s are asked ({gap})',
+    fix: 'leave the worker running, then ask again',
+  },
+  'old-path-only-sampled': {
+    kind: 'refused',
+    message:
+      'nobody was seen on the old path of {service} for {held} s, but that was looked at only every {every} s: Caddy does not count its requests',
+    fix: 'write "metrics" (a line of its own) into the global options of {file}, then: caddy reload --config {file}; where no Caddy route leads to it, nothing counts: onehop retire {service} --force',
+  },
+  'nodeport-taken': {
+    kind: 'refused',
+    message: 'Service {object} cannot have its nodePort {nodePort} back: {holder} has it now',
+    fix: 'give {holder} another nodePort, then: onehop rollback {service}',
+  },
+  'port-map-gone': {
+    kind: 'refused',
+    message:
+      'Service {object} is a ClusterIP, and not by onehop: its port map does not answer ({message}), and without its device nothing would',
+    fix: 'make it a NodePort with its former node ports again where its type is written, then: onehop rollback {service}; to take the device away all the same: onehop rollback {service} --force',
+  },
+  'service-type-kept': {
+    kind: 'refused',
+    message: 'Service {object} is of type {type}; onehop turns only a NodePort into a ClusterIP',
+    fix: 'leave it, or set its type where it is written',
+  },
+  'caddy-route-remains': {
+    kind: 'refused',
+    message: '{file}:{line} site {site} still goes to {upstream}',
+    fix: 'point that route at the device name (caddy adapt --config {file} shows it if the line is 0), reload, then ask again',
+  },
+  'caddy-removal-refused': {
+    kind: 'refused',
+    message: '{file}:{line} the route of {site} cannot be taken out alone: {message}',
+    fix: 'give the route lines of its own, or take it out by hand',
+  },
+  'caddy-removal-unexpected': {
+    kind: 'refused',
+    message: 'taking the route of {site} out of {file} would change more than that: {path} ({found})',
+    fix: 'nothing was written; take it out by hand, and report the Caddyfile lines around that site',
+  },
+  'caddy-removal-leaks': {
+    kind: 'refused',
+    message: 'without its route, requests for {site} would be answered by another one: {found}',
+    fix: 'nothing was written; write "respond 410" in place of the reverse_proxy, if that is what is wanted',
+  },
+  'caddy-place-gone': {
+    kind: 'refused',
+    message: '{file} has no line "{marker}" any more: onehop does not know where the route of {site} belongs',
+    fix: 'write that line where the route belongs, then: onehop rollback {service}',
+  },
+  'books-broken': {
+    kind: 'refused',
+    message: '{file}:{line} {message}',
+    fix: 'mend the two marker lines by hand; onehop writes only between them',
+  },
+  'soak-slow': {
+    kind: 'proof',
+    message: '{service} was too slow by its {path}: {figures}',
+    fix: 'find what is slow (relayed: open UDP 41641 between the machines), or allow more in soak.p99 of mesh.yaml; then: onehop expose {service}',
+  },
+  'vantage-silent': {
+    kind: 'proof',
+    message:
+      'no evidence for {service} came from {vantage} within {seconds} s, though mesh.yaml asks for it (proveFrom)',
+    fix: 'start it there: onehop probe --as {vantage} --engine URL; then: onehop expose {service}',
+  },
+  'vantage-failed': {
+    kind: 'proof',
+    message: '{vantage} cannot use {service} as mesh.yaml asks (proveFrom): {message}',
+    fix: 'look from there: onehop probe --as {vantage} --once; is {vantage} in services.{service}.allow?',
+  },
+  'operator-not-ours': {
+    kind: 'refused',
+    message: 'the operator in namespace {namespace} was not installed by onehop, which does not remove it',
+    fix: 'remove it the way it was installed: helm -n {namespace} list',
+  },
+  'operator-in-use': {
+    kind: 'refused',
+    message: 'the operator is still needed: {users}',
+    fix: 'onehop rollback SERVICE for what onehop moved (onehop status), take the rest away by hand, then: onehop operator remove',
+  },
+  'operator-part-remains': {
+    kind: 'proof',
+    message: '{what} was told to go and is still there: {message}',
+    fix: 'see to that, then: onehop operator remove',
+  },
+  'operator-client-shared': {
+    kind: 'refused',
+    message: 'onehop and the operator have one OAuth client between them ({file}): neither has least access',
+    fix: 'make a client of its own for onehop (policy_file, devices:core:read, dns:read) and name its files in tailscale.credentials of mesh.yaml',
+  },
+  'operator-client-refused': {
+    kind: 'refused',
+    message: "Tailscale does not take the operator's OAuth client ({status}): {message}",
+    fix: 'correct the two files of operator.credentials in mesh.yaml: {file}',
+  },
+  'operator-key-refused': {
+    kind: 'refused',
+    message: "the operator's OAuth client may not make a login key with {tag} ({status}): {message}",
+    fix: 'give that client the scope auth_keys and exactly one tag, {tag}; the policy must have {tag} in tagOwners',
+  },
+  'operator-cannot-delete': {
+    kind: 'refused',
+    message: "the operator's OAuth client may not delete devices ({status}): {message}",
+    fix: 'give that client the scope devices:core; without it no rollback could be finished',
+  },
+  'device-tag-differs': {
+    kind: 'refused',
+    message:
+      'Service {object} is exposed already, and its device {device} has {found} instead of {tag}: the operator reads tags only when it makes a device',
+    fix: 'kubectl -n {namespace} annotate service {name} tailscale.com/expose-; once the device is gone: onehop expose {service}',
+  },
+  'old-path-none': {
+    kind: 'refused',
+    message: '{service} has no old path (oldPath: none in mesh.yaml): there is nothing to retire',
+    fix: 'to take its device name away: onehop unexpose {service}',
+  },
+  'old-path-kept': {
+    kind: 'input',
+    message: '{service} has an old path: taking its device name away also leads Caddy back to it',
+    fix: 'if that is what you want: onehop rollback {service}',
+  },
+  'plan-unreadable': {
+    kind: 'input',
+    message: 'cannot read the plan {file}: {message}',
+    fix: 'onehop plan --out {file}',
+  },
+  'plan-invalid': {
+    kind: 'input',
+    message: '{file} is no plan as onehop has written it: {message}',
+    fix: 'onehop plan --out {file}',
+  },
+  'plan-newer': {
+    kind: 'input',
+    message: '{file} was written by a newer onehop (format {version})',
+    fix: 'use that version of onehop, or: onehop plan --out {file}',
+  },
+  'plan-foreign': {
+    kind: 'refused',
+    message: '{file} is a plan for the {what} {expected}, and this one is {found}',
+    fix: 'onehop plan --out {file}, with the mesh.yaml that you mean',
+  },
+  'plan-moved': {
+    kind: 'refused',
+    message: 'the world has moved since the plan was made: {moved}',
+    fix: 'onehop plan --out FILE, read it, then onehop migrate --plan FILE',
+  },
+  'plan-incomplete': {
+    kind: 'refused',
+    message: 'this plan cannot be saved, since not everything could be read: {message}',
+    fix: 'cure what is marked x, then run the command again',
+  },
+  'plan-unwritable': {
+    kind: 'refused',
+    message: 'cannot write the plan to {file}: {message}',
+    fix: 'name a file in a folder that you may write to: onehop plan --out FILE',
+  },
+  'plan-blocked': {
+    kind: 'refused',
+    message: '{blocked} of {count} services cannot be moved as things are',
+    fix: 'cure what is marked x, then onehop plan',
+  },
+  'drift-returns': {
+    kind: 'refused',
+    message:
+      '{drift} was repaired {times} times within an hour and is there again: somebody or something puts it back',
+    fix: 'find who does (its cause, in onehop drift); then: onehop drift --repair',
+  },
+  'drift-remains': {
+    kind: 'proof',
+    message: 'after the repair there still is: {drifts}',
+    fix: 'onehop drift',
+  },
+  drifted: {
+    kind: 'proof',
+    message: '{drift}: {what}; it is rolled back and moved again to repair that',
+    fix: 'onehop drift',
+  },
+  'webhook-refused': {
+    kind: 'system',
+    message: 'the webhook of {file} did not take the news of drift: {message}',
+    fix: 'correct the URL in that file; what was not told is told again at the next look',
+  },
+  'helm-missing': {
+    kind: 'refused',
+    message: 'cannot run helm: {message}',
+    fix: 'install Helm 3 or 4, and put it on PATH',
+  },
+  'check-failed': {
+    kind: 'refused',
+    message: '{count} checks failed: {ids}',
+    fix: 'do what stands behind "cure" of each, then: onehop check',
   },
   internal: {
     kind: 'system',
@@ -374,7 +742,8 @@ export function messageOf(thrown: unknown): string {
   return thrown.message
 }
 
-function fill(template: string, details: ErrorDetails): string {
+/** A template with its `{names}` filled in; a name without a value stays. */
+export function fill(template: string, details: ErrorDetails): string {
   return template.replace(/\{(\w+)\}/g, (whole, key: string) =>
     key in details ? String(details[key]) : whole,
   )

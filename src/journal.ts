@@ -1,10 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
-import { open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { lock } from 'proper-lockfile'
+import pRetry from 'p-retry'
 import { z } from 'zod'
+import { type Disk, makeFolder, realDisk, replaceFile } from './disk.ts'
 import { type Failure, messageOf, OnehopError } from './errors.ts'
+import { evidenceSchema } from './plan/evidence.ts'
+import { pieceSchema } from './plan/policy-text.ts'
 
 /**
  * The journal: what was there before each change and what we left, one JSON file per service, and the outcome of each
@@ -13,44 +14,60 @@ import { type Failure, messageOf, OnehopError } from './errors.ts'
  * Each attempt at a service takes the next number. `guarded` reads it again, under the service's lock, in the same
  * breath as the write that it protects: a cancelled step that runs on, or a stale rerun, changes nothing.
  *
- * @throws OnehopError journal-unwritable at once, if `folder` cannot be made
+ * @throws OnehopError journal-unwritable at once, if `folder` cannot be made; all functions: journal-invalid,
+ *   journal-newer, journal-unwritable, journal-locked
  */
-export function createJournal(folder: string) {
+export async function openJournal(folder: string, disk: Disk = realDisk) {
   const services = join(folder, 'services')
   const requests = join(folder, 'requests')
-  try {
-    mkdirSync(services, { recursive: true, mode: 0o700 })
-    mkdirSync(requests, { recursive: true, mode: 0o700 })
-  } catch (thrown) {
-    throw new OnehopError('journal-unwritable', { folder, message: messageOf(thrown) }, { cause: thrown })
-  }
+  for (const each of [services, requests, join(folder, 'codes'), join(folder, 'usage')])
+    await makeFolder(disk, each).catch((thrown: unknown) => {
+      throw new OnehopError('journal-unwritable', { folder, message: messageOf(thrown) }, { cause: thrown })
+    })
   const fileOf = (service: string) => join(services, `${service}.json`)
-  const read = (service: string) => readEntry(fileOf(service))
+  const narrowingFile = join(folder, 'policy.json')
+  const usageFile = (service: string) => join(folder, 'usage', `${service}.json`)
+  const fileOfRequest = (id: string) => join(requests, `${safe(id)}.json`)
+  const read = (service: string) =>
+    readRecord(disk, fileOf(service), entrySchema) as Promise<Entry | undefined>
+  const readRequest = (id: string) =>
+    readRecord(disk, fileOfRequest(id), requestSchema) as Promise<RequestRecord | undefined>
   const save = async (entry: Entry) => {
-    await replaceFile(fileOf(entry.service), { ...entry, updatedAt: new Date().toISOString() })
+    await write(disk, fileOf(entry.service), { ...entry, updatedAt: now() })
     return entry
   }
+  const saveRequest = (record: RequestRecord) =>
+    write(disk, fileOfRequest(record.id), { ...record, updatedAt: now() })
+  const withEntry = <T>(service: string, work: (entry: Entry | undefined) => Promise<T>) =>
+    locked(disk, fileOf(service), async () => work(await read(service)))
+  const withRequest = <T>(id: string, work: (record: RequestRecord | undefined) => Promise<T>) =>
+    locked(disk, fileOfRequest(id), async () => work(await readRequest(id)))
 
   return {
     folder,
     read,
+    readRequest,
 
     /** All entries, by service name. */
-    async list(): Promise<Entry[]> {
-      const files = (await readdir(services)).filter((file) => file.endsWith('.json')).sort()
-      const entries = await Promise.all(files.map((file) => readEntry(join(services, file))))
-      return entries.filter((entry) => entry !== undefined)
+    list: () => readAll(disk, services, entrySchema) as Promise<Entry[]>,
+    /** The services that there is something to undo of: of those named, or of all. */
+    async touched(names?: string[]): Promise<string[]> {
+      return (await this.list())
+        .filter((each) => each.state !== 'restored' && (!names || names.includes(each.service)))
+        .map((each) => each.service)
     },
+    /** All requests that the journal knows, in no order. */
+    listRequests: () => readAll(disk, requests, requestSchema) as Promise<RequestRecord[]>,
 
     /**
-     * Starts an attempt at moving a service, or gives back the one that this run has already started.
-     * The records of a service that is already moved are kept: its undo still leads back to the very beginning.
+     * Starts an attempt at moving a service, or gives back the one that this run has already started. A request that is
+     * run again (its first run was lost) takes over with the next number. The records of a service that is already moved
+     * are kept: its undo still leads back to the very beginning.
      *
      * @throws OnehopError request-in-progress, request-stale, rollback-pending, cluster-changed
      */
     begin(service: string, start: Start): Promise<Entry> {
-      return locked(fileOf(service), async () => {
-        const entry = await read(service)
+      return withEntry(service, async (entry) => {
         if (!entry)
           return save({
             version: 1,
@@ -66,14 +83,40 @@ export function createJournal(folder: string) {
           throw new OnehopError('cluster-changed', { service, expected: cluster, found: start.cluster })
         if (state === 'exposing') {
           if (entry.run === start.run) return entry
-          throw new OnehopError('request-in-progress', { service, request: entry.request, attempt })
+          // One whose request is over, with its run lost or cancelled, is nobody's: its number is left behind.
+          const holder = entry.request === start.request ? undefined : await readRequest(entry.request)
+          if (holder && !isOver(holder))
+            throw new OnehopError('request-in-progress', { service, request: entry.request, attempt })
         }
         if (state === 'rolling-back' || state === 'rollback-incomplete')
           throw new OnehopError('rollback-pending', { service, state })
-        refuseStale(entry, start.request)
-        const changes = state === 'moved' ? entry.changes : []
-        const { failure: _, ...rest } = entry
-        return save({ ...rest, ...start, attempt: attempt + 1, state: 'exposing', changes })
+        if (state === 'retiring' || state === 'retired')
+          throw new OnehopError('already-retired', { service, state })
+        await refuseStale(entry, start.request, readRequest)
+        const changes = state === 'restored' ? [] : entry.changes
+        // Proofs, failure and recovery are an attempt's own; what has ended is the service's.
+        const { ended } = entry
+        const next = { attempt: attempt + 1, state: 'exposing' as const }
+        return save({ version: 1, service, ...next, ...start, changes, ended })
+      })
+    },
+
+    /**
+     * Starts the retirement of a moved service's old path, or gives back the attempt that this run has already started.
+     *
+     * @throws OnehopError not-moved, request-stale
+     */
+    beginRetire(service: string, { request, run }: Pick<Start, 'request' | 'run'>): Promise<Entry> {
+      return withEntry(service, async (entry) => {
+        if (entry?.state === 'retiring' && entry.run === run) return entry
+        if (entry?.state !== 'moved' || entry.fellBack)
+          throw new OnehopError('not-moved', {
+            service,
+            state: entry?.fellBack ? 'moved, fell back' : (entry?.state ?? 'planned'),
+          })
+        await refuseStale(entry, request, readRequest)
+        const { failure: _, recovery: __, ...rest } = entry
+        return save({ ...rest, request, run, attempt: entry.attempt + 1, state: 'retiring' })
       })
     },
 
@@ -81,48 +124,56 @@ export function createJournal(folder: string) {
      * Starts a rollback: takes the next attempt, so that whatever still runs for the earlier one changes nothing more.
      * `undefined` if there is nothing left to undo. A rollback that died is taken up again.
      *
-     * @throws OnehopError nothing-to-undo (the service was never touched), request-stale
+     * @throws OnehopError nothing-to-undo (the service was never touched), attempt-superseded, request-stale, not-moved
      */
-    beginRollback(service: string, { request, run, attempt, failure }: RollbackStart) {
-      return locked(fileOf(service), async (): Promise<Entry | undefined> => {
-        const entry = await read(service)
-        if (!entry) throw new OnehopError('nothing-to-undo', { service, state: 'never touched' })
+    beginRollback(service: string, { request, run, attempt, failure, to }: RollbackStart) {
+      return withEntry(service, async (entry): Promise<Entry | undefined> => {
+        if (!entry) throw new OnehopError('nothing-to-undo', { service, state: 'planned' })
         if (entry.state === 'restored') return undefined
         if (entry.state === 'rolling-back' && entry.run === run) return entry
         // A rollback that was asked for an attempt is for that one alone: a later, good move is not its to take back.
         if (
           attempt !== undefined &&
           entry.request !== request &&
-          (entry.attempt !== attempt || entry.state !== 'exposing')
+          (entry.attempt !== attempt || !(isLive(entry) || entry.state === 'moved'))
         )
           throw new OnehopError('attempt-superseded', { service, attempt, current: entry.attempt })
-        refuseStale(entry, request)
+        await refuseStale(entry, request, readRequest)
+        // What was never moved, or is on its way back from there, cannot be moved by taking a retirement back.
+        const isRetirement = entry.to === 'moved' || /^(moved|retiring|retired)$/.test(entry.state)
+        if (to && !isRetirement) throw new OnehopError('not-moved', { service, state: entry.state })
         const ended =
-          entry.state === 'exposing'
-            ? { ...entry.ended, [entry.request]: { state: entry.state, at: new Date().toISOString() } }
+          isLive(entry) && entry.state !== 'rolling-back'
+            ? { ...entry.ended, [entry.request]: endOf(entry, entry.state) }
             : entry.ended
+        const { recovery: _, to: __, ...rest } = entry
         return save({
-          ...entry,
+          ...rest,
           ended, request, run, attempt: entry.attempt + 1, state: 'rolling-back',
-          ...(failure && { failure }),
+          ...(to && { to }), ...(failure && { failure }),
         }) // biome-ignore format: one record
       })
     },
 
-    /** Runs `work` under the service's lock, if `attempt` is still the current one. Saves what `work` returns, if anything. */
+    /** Runs `work` under the service's lock, if `attempt` is still the current one. Saves what `work` saves, if anything. */
     guarded<T>(
       service: string,
       attempt: number,
       work: (entry: Entry, save: (entry: Entry) => Promise<Entry>) => Promise<T>,
     ): Promise<T> {
-      return locked(fileOf(service), async () => {
-        const entry = await read(service)
+      return withEntry(service, async (entry) => {
         // One that has ended is superseded as well: a rerun from a middle step finds it so.
-        const live = entry?.state === 'exposing' || entry?.state === 'rolling-back'
-        if (entry?.attempt !== attempt || !live)
+        if (entry?.attempt !== attempt || !isLive(entry))
           throw new OnehopError('attempt-superseded', { service, attempt, current: entry?.attempt ?? 'none' })
         return work(entry, save)
       })
+    },
+
+    /** @throws OnehopError attempt-superseded, if the attempt is not the current one or has ended */
+    async expectCurrent(service: string, attempt: number): Promise<void> {
+      const entry = await read(service)
+      if (entry?.attempt !== attempt || !isLive(entry))
+        throw new OnehopError('attempt-superseded', { service, attempt, current: entry?.attempt ?? 'none' })
     },
 
     /** Writes down what was there before a change and what it should become, before the change. The first record stays. */
@@ -135,11 +186,35 @@ export function createJournal(folder: string) {
       })
     },
 
+    /** Writes down that changes were taken back. */
+    recordUndone(service: string, attempt: number, ids: ChangeRecord['id'][]): Promise<Entry> {
+      return this.guarded(service, attempt, (entry, save) => {
+        const changes = entry.changes.map((each) =>
+          ids.includes(each.id) ? { ...each, undone: true } : each,
+        )
+        return save({ ...entry, changes })
+      })
+    },
+
     /** Notes how long the new path took to answer, in milliseconds. */
     noteProbe(service: string, attempt: number, ms: number): Promise<Entry> {
-      return this.guarded(service, attempt, (entry, save) =>
-        save({ ...entry, probe: { ms, at: new Date().toISOString() } }),
-      )
+      return this.guarded(service, attempt, (entry, save) => save({ ...entry, probe: { ms, at: now() } }))
+    },
+
+    /** Takes back the switch of a moved service, by `undo`, and says so; it stays moved. @throws OnehopError attempt-superseded */
+    fallBack(
+      service: string,
+      attempt: number,
+      failure: Failure,
+      undo: (change: ChangeRecord) => Promise<void>,
+    ): Promise<Entry> {
+      return withEntry(service, async (entry) => {
+        if (entry?.attempt !== attempt || entry.state !== 'moved')
+          throw new OnehopError('attempt-superseded', { service, attempt, current: entry?.attempt ?? 'none' })
+        const change = entry.changes.find((each) => each.id === 'switch' && !each.undone)
+        if (change) await undo(change)
+        return save({ ...entry, fellBack: { at: now(), why: failure.message }, failure })
+      })
     },
 
     /** Ends the attempt's request with a state. */
@@ -148,35 +223,229 @@ export function createJournal(folder: string) {
       attempt: number,
       { state, failure }: { state: State; failure?: Failure | undefined },
     ): Promise<Entry> {
-      return locked(fileOf(service), async () => {
-        const entry = await read(service)
-        if (entry?.attempt !== attempt)
+      return withEntry(service, async (entry) => {
+        if (entry?.attempt !== attempt || (!isLive(entry) && entry.state !== state))
           throw new OnehopError('attempt-superseded', { service, attempt, current: entry?.attempt ?? 'none' })
         if (entry.state === state) return entry
-        const ended = { ...entry.ended, [entry.request]: { state, at: new Date().toISOString() } }
-        return save({ ...entry, state, ended, ...(failure && { failure }) })
+        const ended = { ...entry.ended, [entry.request]: endOf(entry, state) }
+        const { to, ...rest } = entry
+        // An incomplete one is gone on with from where it stopped.
+        const kept = to && state === 'rollback-incomplete' && { to }
+        return save({ ...rest, ...kept, state, ended, ...(failure && { failure }) })
       })
     },
 
-    /** The outcome of a request by its event id, if one was saved. */
-    async readRequest(id: string): Promise<RequestRecord | undefined> {
-      const text = await readIfThere(join(requests, `${safe(id)}.json`))
-      return text === undefined ? undefined : (JSON.parse(text) as RequestRecord)
+    /**
+     * Claims the recovery of an attempt that nobody carries on: how often it was claimed, or `undefined` if somebody did
+     * so less than `seconds` ago or the attempt is over.
+     */
+    claimRecovery(service: string, attempt: number, seconds: number): Promise<number | undefined> {
+      return withEntry(service, async (entry) => {
+        if (entry?.attempt !== attempt || !isLive(entry)) return undefined
+        const { count = 0, at } = entry.recovery ?? {}
+        if (at !== undefined && Date.parse(at) + seconds * 1000 > Date.now()) return undefined
+        await save({ ...entry, recovery: { count: count + 1, at: now() } })
+        return count + 1
+      })
     },
-    async saveRequest(record: RequestRecord): Promise<RequestRecord> {
-      await replaceFile(join(requests, `${safe(record.id)}.json`), record)
-      return record
+
+    /**
+     * Takes a request up. One that has completed gives its record back, and nothing may be done for it again.
+     *
+     * @throws OnehopError request-in-progress, while another run of it lives
+     */
+    beginRequest(
+      { id, event, data, run }: Pick<RequestRecord, 'id' | 'event' | 'data' | 'run'>,
+      seconds: number,
+    ): Promise<RequestRecord | undefined> {
+      return withRequest(id, async (earlier) => {
+        if (earlier?.state === 'completed') return earlier
+        if (earlier && earlier.run !== run && !isOver(earlier))
+          throw new OnehopError('request-in-progress', {
+            service: earlier.event,
+            request: id,
+            attempt: earlier.phase ?? 'begun',
+          })
+        const startedAt = earlier?.run === run ? earlier.startedAt : now()
+        const askedAt = earlier?.askedAt ?? earlier?.startedAt ?? startedAt
+        await saveRequest({
+          version: 1,
+          id,
+          event,
+          data,
+          run,
+          state: 'running',
+          askedAt,
+          startedAt,
+          deadline: inSeconds(seconds),
+          runs: earlier ? runsOf(earlier) : [],
+        })
+        return undefined
+      })
     },
+
+    /** Hands a request from one run to the next. @throws OnehopError request-superseded */
+    passRequest(id: string, { from, run }: { from: string; run: string }, seconds: number): Promise<void> {
+      return withRequest(id, async (record) => {
+        if (record?.state !== 'running' || (record.run !== from && record.run !== run))
+          throw new OnehopError('request-superseded', { request: id })
+        await saveRequest({ ...record, run, deadline: inSeconds(seconds) })
+      })
+    },
+
+    /**
+     * Says that a run lives, and until when it must say so again: `seconds` from now. With `always`, also when the
+     * request was aborted.
+     *
+     * @throws OnehopError request-superseded (given up, or another run has it), request-aborted
+     */
+    checkIn(id: string, run: string, { phase, seconds, always = false }: CheckIn): Promise<void> {
+      return withRequest(id, async (record) => {
+        if (record?.state !== 'running' || record.run !== run)
+          throw new OnehopError('request-superseded', { request: id })
+        if (record.abort && !always) throw new OnehopError('request-aborted', { request: id })
+        await saveRequest({ ...record, phase, deadline: inSeconds(seconds) })
+      })
+    },
+
+    /** Ends a request, if `run` still has it; whether it did. */
+    endRequest(
+      id: string,
+      run: string,
+      { state, result, failure }: { state: EndState; result?: unknown; failure?: Failure | undefined },
+    ): Promise<boolean> {
+      return withRequest(id, async (record) => {
+        if (record?.state !== 'running' || record.run !== run) return false
+        const took = (Date.now() - Date.parse(record.startedAt)) / 1000
+        const runs = [...(record.runs ?? []), { state, seconds: Math.max(0, took) }]
+        await saveRequest({ ...record, state, result, runs, ...(failure && { failure }) })
+        return true
+      })
+    },
+
+    /** Writes down a request that was refused before it began. */
+    refuseRequest(record: Pick<RequestRecord, 'id' | 'event' | 'data' | 'run' | 'failure'>): Promise<void> {
+      return withRequest(record.id, async (earlier) => {
+        if (earlier && !isOver(earlier)) return
+        const askedAt = earlier?.askedAt ?? earlier?.startedAt ?? now()
+        const state = 'refused' as const
+        const runs = [...(earlier ? runsOf(earlier) : []), { state, seconds: 0 }]
+        const at = { askedAt, startedAt: now(), deadline: now() }
+        await saveRequest({ version: 1, ...record, ...at, state, runs })
+      })
+    },
+
+    /** Asks a running request to stop: `rest` keeps what is moved, `all` takes that back too. Whether it was running. */
+    abortRequest(id: string, scope: 'rest' | 'all'): Promise<boolean> {
+      return withRequest(id, async (record) => {
+        if (record?.state !== 'running') return false
+        await saveRequest({ ...record, abort: scope })
+        return true
+      })
+    },
+
+    /** Who was seen on a moved service's old path: kept without care, since what is lost only makes the wait longer. */
+    async readUsage(service: string): Promise<UsageSample[]> {
+      try {
+        return z.array(usageSchema).parse(JSON.parse(String(await disk.readFile(usageFile(service)))))
+      } catch {
+        return []
+      }
+    },
+    saveUsage: (service: string, samples: UsageSample[]) =>
+      disk
+        .writeFile(usageFile(service), JSON.stringify(samples), { mode: 0o600 })
+        .catch((thrown: unknown) => {
+          throw unwritable(usageFile(service), thrown)
+        }),
+
+    /** What was done to the policy's rules from `*` to `*`, if anything was. */
+    readNarrowing: () => readRecord(disk, narrowingFile, narrowingSchema) as Promise<Narrowing | undefined>,
+    saveNarrowing: (record: Narrowing) => write(disk, narrowingFile, { ...record, updatedAt: now() }),
+
+    /** A code for one forced action within ten minutes: whoever can only reach the engine cannot have it. */
+    async issueCode(action: string): Promise<string> {
+      const code = randomUUID()
+      await write(disk, join(folder, 'codes', `${code}.json`), { action, until: inSeconds(600) })
+      return code
+    },
+    /** Whether a code was issued for this action and not used yet. It is used up by this. */
+    async redeemCode(code: string, action: string): Promise<boolean> {
+      const file = join(folder, 'codes', `${safe(code)}.json`)
+      const issued = (await readRecord(disk, file, codeSchema)) as z.infer<typeof codeSchema> | undefined
+      if (issued) await disk.rm(file, { force: true })
+      return issued?.action === action && Date.parse(issued.until) > Date.now()
+    },
+
+    /**
+     * Writes again what a change of a moved or retired service has left, by `work`, and says so. The records stay: its undo
+     * still leads back to the very beginning. `work` may save the entry first.
+     *
+     * @throws OnehopError attempt-superseded
+     */
+    repair(
+      service: string,
+      attempt: number,
+      { request, drift }: { request: string; drift: string },
+      work: (entry: Entry, save: (entry: Entry) => Promise<Entry>) => Promise<void>,
+    ): Promise<Entry> {
+      return withEntry(service, async (entry) => {
+        if (entry?.attempt !== attempt || (entry.state !== 'moved' && entry.state !== 'retired'))
+          throw new OnehopError('attempt-superseded', { service, attempt, current: entry?.attempt ?? 'none' })
+        const repairs = [...(entry.repairs ?? []).slice(-19), { at: now(), request, drift }]
+        let latest = await save({ ...entry, repairs })
+        await work(latest, async (next) => {
+          latest = await save(next)
+          return latest
+        })
+        return latest
+      })
+    },
+
+    /** Another record of the folder: read, or replaced as a whole under its lock. @throws OnehopError journal-* */
+    readDocument: <T>(name: string, schema: z.ZodType<T>) =>
+      readRecord(disk, join(folder, `${name}.json`), schema) as Promise<T | undefined>,
+    updateDocument<T>(
+      name: string,
+      schema: z.ZodType<T>,
+      change: (document: T | undefined) => T,
+    ): Promise<T> {
+      const file = join(folder, `${name}.json`)
+      return locked(disk, file, async () => {
+        const next = change((await readRecord(disk, file, schema)) as T | undefined)
+        await write(disk, file, next)
+        return next
+      })
+    },
+
+    /** Runs `work` while no other process does so under the same name. */
+    exclusively: <T>(name: string, work: () => Promise<T>) => locked(disk, join(folder, name), work),
+
+    /**
+     * Holds a name until it is released or this process dies; `onLost` if another took it (this machine slept).
+     *
+     * @throws OnehopError journal-locked, with who holds it, after 15 s: as long as a dead one's hold lasts
+     */
+    hold: (name: string, onLost: () => void) =>
+      take(disk, join(folder, name), { retries: 60, minTimeout: 250, maxTimeout: 250 }, onLost),
   }
 }
 
-export type Journal = ReturnType<typeof createJournal>
+export type Journal = Awaited<ReturnType<typeof openJournal>>
 
-const states = ['exposing', 'moved', 'rolling-back', 'restored', 'rollback-incomplete'] as const
+export const states = [
+  'exposing',
+  'moved',
+  'retiring',
+  'retired',
+  'rolling-back',
+  'restored',
+  'rollback-incomplete',
+] as const
 export type State = (typeof states)[number]
 
 const changeSchema = z.object({
-  id: z.enum(['expose', 'switch']),
+  id: z.enum(['allow', 'expose', 'switch', 'type', 'route']),
   before: z.unknown(),
   target: z.unknown(),
   /** The UID of the object that was changed: another one of the same name is not ours to undo. */
@@ -196,10 +465,24 @@ const entrySchema = z.object({
   tailnet: z.string(),
   changes: z.array(changeSchema),
   /** What has ended for this service, by request: a rerun of an older one is stale. */
-  ended: z.record(z.string(), z.object({ state: z.enum(states), at: z.string() })),
+  ended: z.record(
+    z.string(),
+    /** `certificate`: it may have asked for one. */
+    z.object({ state: z.enum(states), at: z.string(), certificate: z.boolean().optional() }),
+  ),
   failure: z.unknown().optional(),
   /** The last proof of the new path, for whoever watches. */
   probe: z.object({ ms: z.number(), at: z.string() }).optional(),
+  /** What was seen of its paths while both were up, of the attempt that it names. */
+  evidence: evidenceSchema.optional(),
+  /** Where its rollback leads, if not to the very beginning: a retirement that failed goes back to `moved`. */
+  to: z.literal('moved').optional(),
+  /** How often, and when last, somebody took up this attempt because its run was lost. */
+  recovery: z.object({ count: z.int(), at: z.string() }).optional(),
+  /** What was written again because it had drifted, the last twenty times. */
+  repairs: z.array(z.object({ at: z.string(), request: z.string(), drift: z.string() })).optional(),
+  /** Since when Caddy leads to the port map again, because the device name of a moved service fell silent. */
+  fellBack: z.object({ at: z.string(), why: z.string() }).optional(),
   updatedAt: z.string().optional(),
 })
 export type Entry = Omit<z.infer<typeof entrySchema>, 'failure'> & { failure?: Failure }
@@ -208,22 +491,98 @@ type RollbackStart = {
   run: string
   attempt?: number | undefined
   failure?: Failure | undefined
+  to?: 'moved' | undefined
 }
 type Start = Pick<Entry, 'request' | 'run' | 'cluster' | 'tailnet'>
+type CheckIn = { phase: string; seconds: number; always?: boolean }
 
+const usageSchema = z.object({
+  at: z.number(),
+  from: z.number().optional(),
+  users: z.array(
+    z.object({
+      port: z.number(),
+      process: z.string().nullable(),
+      pid: z.number().nullable(),
+      peer: z.string().optional(),
+    }),
+  ),
+  counted: z.object({ since: z.number(), requests: z.number(), inFlight: z.number() }).optional(),
+})
+type UsageSample = z.infer<typeof usageSchema>
+
+const narrowingSchema = z.object({
+  version: z.literal(1).default(1),
+  state: z.enum(['unconfirmed', 'confirmed', 'widened']),
+  request: z.string(),
+  /** Until when it has to be confirmed. */
+  until: z.string(),
+  added: z.array(pieceSchema),
+  /** Why it was taken back, or cannot be. */
+  failure: z.unknown().optional(),
+  updatedAt: z.string().optional(),
+})
+/** Written before the policy is. */
+export type Narrowing = Omit<z.infer<typeof narrowingSchema>, 'failure' | 'version'> & { failure?: Failure }
+
+const codeSchema = z.object({ action: z.string(), until: z.string() })
+
+const endStates = ['completed', 'failed', 'refused'] as const
+export type EndState = (typeof endStates)[number]
+
+/** What 0.1.0 did not write has a default: a request of it that runs has long missed its deadline. */
+const requestSchema = z.object({
+  version: z.literal(1).default(1),
+  id: z.string(),
+  event: z.string(),
+  data: z.unknown().default({}),
+  run: z.string(),
+  state: z.enum(['running', ...endStates]),
+  /** The step that it is in. */
+  phase: z.string().optional(),
+  startedAt: z.string().default('1970-01-01T00:00:00.000Z'),
+  /** When its first run took it up; a rerun is as old as that. */
+  askedAt: z.string().optional(),
+  /** By when its run must have said that it lives. After that it is lost. */
+  deadline: z.string().default('1970-01-01T00:00:00.000Z'),
+  abort: z.enum(['rest', 'all']).optional(),
+  result: z.unknown().optional(),
+  failure: z.unknown().optional(),
+  /** How each run of it has ended, the earlier ones too: what is counted must not become less when it is run again. */
+  runs: z.array(z.object({ state: z.enum(endStates), seconds: z.number().optional() })).optional(),
+  updatedAt: z.string().optional(),
+})
 /** What became of a request: kept by its event id, so that a rerun of a finished one changes nothing. */
-export type RequestRecord = {
-  id: string
-  event: string
-  run: string
-  state: 'running' | 'completed' | 'failed' | 'refused'
-  phase?: string
-  result?: unknown
-  failure?: Failure
+export type RequestRecord = Omit<z.infer<typeof requestSchema>, 'failure'> & { failure?: Failure }
+
+export type RequestRun = NonNullable<RequestRecord['runs']>[number]
+
+/** How often a request was run, and how each run ended; a record of 0.1.0 knows only of the last one. */
+export function runsOf({ state, runs = [], startedAt, updatedAt }: RequestRecord): RequestRun[] {
+  if (state === 'running' || runs.length > 0) return runs
+  const seconds = (Date.parse(updatedAt ?? '') - Date.parse(startedAt)) / 1000
+  return [{ state, ...(Date.parse(startedAt) > 0 && seconds >= 0 && { seconds }) }]
 }
 
-function refuseStale(entry: Entry, request: string) {
-  const mine = entry.ended[request]
+/** Whether somebody should be at work on it: what is neither begun nor ended. */
+export const isLive = ({ state }: Entry) =>
+  state === 'exposing' || state === 'retiring' || state === 'rolling-back'
+
+/** A run is lost when it has missed the deadline that it wrote; the engine shows such runs as RUNNING for ever. */
+export const isLost = ({ state, deadline }: RequestRecord) =>
+  state === 'running' && Date.parse(deadline) < Date.now()
+
+const isOver = (record: RequestRecord) => record.state !== 'running' || isLost(record)
+
+/** A rerun is stale once a newer request has ended for the service: since it ended there itself, or since it was asked. */
+async function refuseStale(
+  entry: Entry,
+  request: string,
+  readRequest: (id: string) => Promise<RequestRecord | undefined>,
+) {
+  const record = await readRequest(request)
+  const isRerun = record?.askedAt !== undefined && record.askedAt < record.startedAt
+  const mine = entry.ended[request] ?? (isRerun ? { at: record.askedAt ?? '' } : undefined)
   if (!mine) return
   // A request's own rollback is named after it, and does not make it stale: what failed may be tried again.
   const others = Object.entries(entry.ended).filter(([id]) => id !== request && !id.startsWith(`${request}/`))
@@ -231,71 +590,107 @@ function refuseStale(entry: Entry, request: string) {
   if (newer) throw new OnehopError('request-stale', { service: entry.service, request, newer: newer[0] })
 }
 
-async function readEntry(file: string): Promise<Entry | undefined> {
-  const text = await readIfThere(file)
-  if (text === undefined) return undefined
-  try {
-    return entrySchema.parse(JSON.parse(text)) as Entry
-  } catch (thrown) {
-    throw new OnehopError(
-      'journal-invalid',
-      { file, message: messageOf(thrown).split('\n')[0] ?? '' },
-      { cause: thrown },
-    )
-  }
+/** How an attempt ended; one that stood as an Ingress has asked for a certificate. */
+function endOf({ changes }: Entry, state: State): Entry['ended'][string] {
+  const exposed = changes.find((each) => each.id === 'expose' && !each.undone)?.target
+  const certificate = typeof exposed === 'object' && exposed !== null && 'ingress' in exposed
+  return { state, at: now(), ...(certificate && { certificate }) }
 }
 
-async function readIfThere(file: string): Promise<string | undefined> {
-  return readFile(file, 'utf8').catch((thrown: NodeJS.ErrnoException) => {
-    if (thrown.code === 'ENOENT') return undefined
-    throw new OnehopError('journal-invalid', { file, message: thrown.message }, { cause: thrown })
+const now = () => new Date().toISOString()
+const inSeconds = (seconds: number) => new Date(Date.now() + seconds * 1000).toISOString()
+
+async function readAll(disk: Disk, folder: string, schema: z.ZodType): Promise<unknown[]> {
+  const found = await disk.readdir(folder).catch((thrown: unknown) => {
+    throw unwritable(join(folder, '.'), thrown)
   })
+  const files = found.filter((file) => /^[^.].*\.json$/.test(file)).sort()
+  const records = await Promise.all(files.map((file) => readRecord(disk, join(folder, file), schema)))
+  return records.filter((record) => record !== undefined)
+}
+
+async function readRecord(disk: Disk, file: string, schema: z.ZodType): Promise<unknown> {
+  const invalid = (thrown: unknown) => {
+    const message = messageOf(thrown).split('\n')[0] ?? ''
+    return new OnehopError('journal-invalid', { file, message }, { cause: thrown })
+  }
+  const bytes = await disk.readFile(file).catch((thrown: NodeJS.ErrnoException) => {
+    if (thrown.code === 'ENOENT') return undefined
+    // It may be a fine journal on a disk that refuses just now: that can be tried again.
+    throw unwritable(file, thrown)
+  })
+  if (bytes === undefined) return undefined
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'))
+    const version = (value as { version?: unknown } | null)?.version
+    if (typeof version === 'number' && version > 1) throw new OnehopError('journal-newer', { file, version })
+    return schema.parse(value)
+  } catch (thrown) {
+    throw thrown instanceof OnehopError ? thrown : invalid(thrown)
+  }
 }
 
 /** A request id is an event id: anything may be in it, also a path. */
 const safe = (id: string) => (/^[\w-]{1,100}$/.test(id) ? id : createHash('sha256').update(id).digest('hex'))
 
-/** Write-temp, fsync, rename, fsync of the folder: without the last one a power cut can bring the old file back. */
-async function replaceFile(file: string, value: unknown): Promise<void> {
-  const temporary = `${file}.${randomUUID()}.tmp`
+async function write(disk: Disk, path: string, value: unknown): Promise<void> {
+  await replaceFile(disk, { path, mode: 0o600 }, `${JSON.stringify(value, null, 2)}\n`).catch(
+    (thrown: unknown) => {
+      throw unwritable(path, thrown)
+    },
+  )
+}
+
+const unwritable = (path: string, thrown: unknown) =>
+  new OnehopError(
+    'journal-unwritable',
+    { folder: dirname(path), message: messageOf(thrown) },
+    { cause: thrown },
+  )
+
+/**
+ * One writer at a time, also across processes; who waits too long is told who holds it. A lock that was lost (the machine
+ * slept through its renewal) is no reason to end the worker: what it guards is compared and swapped anyway.
+ */
+async function locked<T>(disk: Disk, path: string, work: () => Promise<T>): Promise<T> {
+  let lost = false
+  const retries = { retries: 500, minTimeout: 10, maxTimeout: 200 }
+  const release = await take(disk, path, retries, () => {
+    lost = true
+  })
   try {
-    const handle = await open(temporary, 'wx', 0o600)
-    try {
-      await handle.writeFile(`${JSON.stringify(value, null, 2)}\n`)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(temporary, file)
-    const folder = await open(dirname(file), 'r')
-    await folder.sync().finally(() => folder.close())
-  } catch (thrown) {
-    await rm(temporary, { force: true })
-    throw new OnehopError(
-      'journal-unwritable',
-      { folder: dirname(file), message: messageOf(thrown) },
-      { cause: thrown },
-    )
+    const result = await work()
+    if (lost) throw unwritable(path, new Error('the lock was lost'))
+    return result
+  } finally {
+    if (!lost) await release()
   }
 }
 
-/** A lock that was lost (the machine slept through its renewal) is no reason to end the worker; the next write says so. */
-async function locked<T>(file: string, work: () => Promise<T>): Promise<T> {
-  let lost: Error | undefined
-  const release = await lock(file, {
-    realpath: false,
-    stale: 10_000,
-    retries: { retries: 200, minTimeout: 50, maxTimeout: 500 },
-    onCompromised: (error) => {
-      lost = error
-    },
+type Retries = { retries: number; minTimeout: number; maxTimeout: number }
+
+async function take(disk: Disk, path: string, retries: Retries, onLost: () => void) {
+  const holder = `${path}.holder`
+  const release = await pRetry(
+    () => disk.lock(path, { realpath: false, stale: 10_000, onCompromised: onLost }),
+    { ...retries, shouldRetry: ({ error }) => isLocked(error) },
+  ).catch(async (thrown: unknown) => {
+    if (!isLocked(thrown)) throw unwritable(path, thrown)
+    const who = await disk.readFile(holder).catch(() => 'another process')
+    throw new OnehopError('journal-locked', { file: path, holder: String(who) }, { cause: thrown })
   })
-  const result = await work().finally(() => (lost ? undefined : release()))
-  if (lost)
-    throw new OnehopError(
-      'journal-unwritable',
-      { folder: dirname(file), message: lost.message },
-      { cause: lost },
-    )
-  return result
+  const me = `onehop ${process.argv[2] ?? ''} (pid ${process.pid}), since ${now()}`
+  try {
+    await disk.writeFile(holder, me, { mode: 0o600 })
+  } catch (thrown) {
+    await release()
+    throw unwritable(path, thrown)
+  }
+  return async () => {
+    // It only names who holds the lock. An error of the disk here must not keep the lock itself for ever.
+    await disk.rm(holder, { force: true }).catch(() => undefined)
+    await release()
+  }
 }
+
+const isLocked = (thrown: unknown) => (thrown as NodeJS.ErrnoException | null)?.code === 'ELOCKED'

@@ -5,12 +5,14 @@ import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import { runInside } from '../sandbox/enter.ts'
 import { prepareSandbox } from '../sandbox/prepare.ts'
+import { messageOf } from '../src/errors.ts'
 
 // `npm test`: format, lint, types, unused code, then every test; `npm run test:unit` only those that need no server.
 // The last line is `N passed, N failed, N skipped`, and the exit code says the same.
 const root = fileURLToPath(new URL('..', import.meta.url))
 const results = mkdtempSync(join(tmpdir(), 'onehop-test-'))
 const counts = { passed: 0, failed: 0, skipped: 0 }
+const failures: string[] = []
 process.chdir(root)
 
 try {
@@ -19,6 +21,8 @@ try {
 } finally {
   rmSync(results, { recursive: true, force: true })
 }
+// Once more at the end: what is kept of a long log is often its end alone.
+for (const failure of failures) console.log(`\nFAILED: ${failure}`)
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
 process.exitCode = counts.failed > 0 || counts.passed === 0 ? 1 : 0
 
@@ -30,12 +34,42 @@ async function everything() {
     })
     console.log(`${failed ? 'FAILED' : 'ok'}: ${[tool, ...args].join(' ')}`)
     counts[failed ? 'failed' : 'passed']++
+    if (failed) failures.push([tool, ...args].join(' '))
   }
   await vitest('unit')
+  await vitest('sim')
   await prepareSandbox({ ask: false })
   await vitest('caddy')
   await vitest('machine')
   await vitest('real', { inside: true })
+}
+
+/** What vitest's JSON reporter writes, as far as it is read here. */
+interface Report {
+  numPassedTests: number
+  numFailedTests: number
+  numPendingTests: number
+  numTodoTests: number
+  testResults: {
+    name: string
+    message: string
+    assertionResults: { status: string; fullName: string; failureMessages: string[] }[]
+  }[]
+}
+
+// A declaration, not a constant: the module's own body calls it before its end is reached.
+function failuresOf({ name, message, assertionResults }: Report['testResults'][number]) {
+  return [
+    ...(message ? [`${name}: ${message}`] : []),
+    ...assertionResults
+      .filter(({ status }) => status === 'failed')
+      .map(({ fullName, failureMessages }) => `${name} > ${fullName}\n${failureMessages.join('\n')}`),
+  ]
+}
+
+function outsideOfTests(project: string, code: number | undefined, why = 'see its output above') {
+  counts.failed++
+  failures.push(`${project}: vitest ended with ${code}, outside of any test: ${why}`)
 }
 
 /** Runs one project and adds its counts; a run that ends without a report is a failure of its own. */
@@ -54,14 +88,15 @@ async function vitest(project: string, { inside = false } = {}) {
     ? await runInside(entry, args)
     : (await execa(process.execPath, [entry, ...args], { stdio: 'inherit', reject: false })).exitCode
   try {
-    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(
+    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } = JSON.parse(
       readFileSync(report, 'utf8'),
-    )
+    ) as Report
     counts.passed += numPassedTests
     counts.failed += numFailedTests
     counts.skipped += numPendingTests + numTodoTests
-    if (code !== 0 && numFailedTests === 0) counts.failed++
-  } catch {
-    counts.failed++
+    failures.push(...testResults.flatMap(failuresOf))
+    if (code !== 0 && numFailedTests === 0) outsideOfTests(project, code)
+  } catch (thrown) {
+    outsideOfTests(project, code, `no report (${messageOf(thrown)})`)
   }
 }

@@ -3,8 +3,8 @@ import { createLogUpdate } from 'log-update'
 import pWaitFor from 'p-wait-for'
 import type { EventName } from '../../inngest.config.ts'
 import { messageOf, OnehopError } from '../errors.ts'
-import { createJournal, type Entry, type RequestRecord } from '../journal.ts'
-import { loadMesh } from '../load-mesh.ts'
+import { type Entry, isLost, type RequestRecord } from '../journal.ts'
+import { createSetup } from '../setup.ts'
 import { readCredential } from '../systems/credentials.ts'
 
 /**
@@ -14,8 +14,8 @@ import { readCredential } from '../systems/credentials.ts'
  * @throws OnehopError engine-unreachable, engine-refused, engine-cannot-call-worker
  */
 export async function sendAndFollow({ meshFile, name, data, quiet }: Send): Promise<RequestRecord> {
-  const mesh = await loadMesh(meshFile)
-  const journal = createJournal(mesh.state)
+  const setup = createSetup(meshFile)
+  const [mesh, journal] = [await setup.mesh(), await setup.journal()]
   const id = randomUUID()
   await send({ url: mesh.engine.url, keyFile: mesh.engine.eventKeyFile, event: { id, name, data } })
   const pickedUp = 20
@@ -30,18 +30,24 @@ export async function sendAndFollow({ meshFile, name, data, quiet }: Send): Prom
     )
   })
   const show = quiet ? { update: () => {}, done: () => {} } : liveLines(id)
-  let record: RequestRecord | undefined
-  await pWaitFor(
+  const record = await pWaitFor(
     async () => {
-      record = await journal.readRequest(id)
+      const found = await journal.readRequest(id)
       show.update(await journal.list())
-      return record?.state !== undefined && record.state !== 'running'
+      return found && isSettled(found) ? pWaitFor.resolveWith(found) : false
     },
     { interval: 200 },
   )
   show.done()
-  return record ?? { id, event: name, run: '', state: 'failed' }
+  return record.state === 'running' ? { ...record, state: 'failed', failure: lost(record) } : record
 }
+
+/** Ended; or lost, and no worker has noticed it for longer than a worker takes. */
+const isSettled = (record: RequestRecord) =>
+  record.state !== 'running' || (isLost(record) && Date.parse(record.deadline) + 30_000 < Date.now())
+
+const lost = ({ id, phase = 'its start', deadline }: RequestRecord) =>
+  new OnehopError('run-lost', { request: id, phase, deadline }).toJSON()
 
 type Send = { meshFile: string; name: EventName; data: Record<string, unknown>; quiet: boolean }
 

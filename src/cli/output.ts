@@ -10,7 +10,7 @@ export type Envelope = {
   next_actions: string[]
 }
 
-/** Exit codes: 0 done, 1 failed, 2 bad input, 3 rolled back. */
+/** Exit codes: 0 done, 1 failed, 2 bad input (or, where plan was asked so, changes: no failure), 3 rolled back. */
 export type Answer = {
   result: unknown
   text: string
@@ -38,7 +38,7 @@ export async function answer(
   if (json) {
     const error = failure ? { code: failure.code, message: failure.message } : null
     const envelope: Envelope = {
-      ok: process.exitCode === 0,
+      ok: process.exitCode === 0 || (process.exitCode === 2 && !failure),
       command,
       result,
       error,

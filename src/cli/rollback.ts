@@ -1,45 +1,112 @@
-import { randomUUID } from 'node:crypto'
-import { type RollbackResult, rollback as rollbackService } from '../functions/rollback.ts'
-import { loadMesh } from '../load-mesh.ts'
+import type { EventName } from '../../inngest.config.ts'
+import { OnehopError } from '../errors.ts'
+import { rollbackHere } from '../functions/recover.ts'
+import { type RemovalResult, removeOperatorHere } from '../functions/remove-operator.ts'
+import { forceAction, isBack, type RollbackResult } from '../functions/rollback.ts'
 import { selectServices } from '../plan/mesh.ts'
-import { localStep } from '../steps/step.ts'
+import { createSetup, type Setup } from '../setup.ts'
+import { isNarrowed, widenPolicy } from '../steps/narrow-policy.ts'
 import { sendAndFollow } from './follow.ts'
 import type { Answer } from './output.ts'
 
-/** onehop rollback SERVICE [--local]: by mesh/service.rollback.requested, or right here with engine and worker stopped. */
+export type RollbackFlags = {
+  mesh: string
+  json?: boolean
+  local?: boolean
+  force?: boolean
+  all?: boolean
+  operator?: boolean
+  services: string[]
+}
+
+/**
+ * onehop rollback SERVICE ... | --all [--operator] [--local] [--force]: by mesh/service.rollback.requested (of several, or
+ * with the operator: mesh/rollback.requested, with one reload for all), or right here with engine and worker stopped.
+ * With --all a narrowed policy has its old rules again too.
+ */
 export async function rollback({
   mesh,
   json,
   local,
-  service,
-}: {
-  mesh: string
-  json?: boolean
-  local?: boolean
-  service: string
-}): Promise<Answer> {
-  selectServices(await loadMesh(mesh), [service])
+  force,
+  all,
+  operator,
+  services: named,
+}: RollbackFlags): Promise<Answer> {
+  const wrong = (message: string) => new OnehopError('flag-invalid', { message, command: 'rollback' })
+  if (all ? named.length > 0 : named.length === 0) throw wrong('name the services, or pass --all')
+  if (force && named.length !== 1) throw wrong('--force takes one service')
+  if (operator && !all)
+    throw wrong('--operator goes with --all: while a service is exposed, the operator is needed')
+  const setup = createSetup(mesh)
+  selectServices(await setup.mesh(), named)
+  const journal = await setup.journal()
+  const services = all ? await journal.touched() : named
   if (local) {
-    const run = `local ${randomUUID()}`
-    return rollbackAnswer(await rollbackService(localStep, { meshFile: mesh, request: run, run, service }))
+    const results = services.length > 0 ? await rollbackHere(setup, { services, force: Boolean(force) }) : []
+    const removal = operator && results.every(isBack) ? await removeOperatorHere(setup) : undefined
+    return rollbackAnswer({
+      results,
+      removal,
+      widened: all && results.every(isBack) && (await widened(setup)),
+    })
   }
-  const record = await sendAndFollow({
-    meshFile: mesh,
-    name: 'mesh/service.rollback.requested',
-    data: { service },
-    quiet: Boolean(json),
-  })
-  return record.result
-    ? rollbackAnswer(record.result as RollbackResult)
-    : { result: null, text: '', failure: record.failure }
+  const [service = '', ...others] = services
+  const code = force && (await journal.issueCode(forceAction('rollback', service)))
+  const send = (name: EventName, data: Record<string, unknown>) =>
+    sendAndFollow({ meshFile: mesh, name, data, quiet: Boolean(json) })
+  const record =
+    operator || others.length > 0
+      ? await send('mesh/rollback.requested', {
+          ...(services.length > 0 && { services }),
+          ...(operator && { operator }),
+        })
+      : services.length > 0
+        ? await send('mesh/service.rollback.requested', { service, ...(code && { force: code }) })
+        : undefined
+  if (record && !record.result) return { result: null, text: '', failure: record.failure }
+  const { results, removal } = resultOf(record?.result)
+  return rollbackAnswer({ results, removal, widened: all && results.every(isBack) && (await widened(setup)) })
 }
 
-function rollbackAnswer(result: RollbackResult): Answer {
-  const failure = result.state === 'restored' ? undefined : result.failure
+/** One service is answered as itself, several as a list, and with the operator as both. */
+function resultOf(result: unknown): { results: RollbackResult[]; removal?: RemovalResult } {
+  if (result === undefined) return { results: [] }
+  const both = result as { services?: RollbackResult[]; operator?: RemovalResult }
+  if (both.services && both.operator) return { results: both.services, removal: both.operator }
+  return { results: [result].flat() as RollbackResult[] }
+}
+
+/** Whether the policy was narrowed, and is no longer. */
+async function widened(setup: Setup): Promise<boolean> {
+  if (!isNarrowed(await (await setup.journal()).readNarrowing())) return false
+  await widenPolicy(await setup.work())
+  return true
+}
+
+function rollbackAnswer({
+  results,
+  removal,
+  widened,
+}: {
+  results: RollbackResult[]
+  removal?: RemovalResult | undefined
+  widened: boolean | undefined
+}): Answer {
+  const failed = results.find((each) => !isBack(each))
+  const [first, ...others] = results
+  const lines = [
+    ...results.map(({ service, state }) => `${service}: ${state}`),
+    ...(removal?.state === 'removed' ? ['the operator is gone', ...removal.notes] : []),
+    ...(widened ? ['the policy has its old rules again'] : []),
+  ]
   return {
-    result,
-    failure,
-    text: `${result.service}: ${result.state}`,
-    next: [failure ? 'onehop status' : `onehop expose ${result.service}`],
+    result:
+      first && others.length === 0 && !removal
+        ? first
+        : { services: results, ...(removal && { operator: removal }) },
+    failure: failed?.failure ?? (removal?.state === 'failed' ? removal.failure : undefined),
+    text: lines.join('\n') || 'there is nothing to take back',
+    next: failed ? [`onehop journal ${failed.service}`] : ['onehop status'],
   }
 }

@@ -1,46 +1,105 @@
 import Table from 'cli-table3'
-import { createJournal } from '../journal.ts'
-import { loadMesh } from '../load-mesh.ts'
+import { type DriftRecord, driftRecord, withoutTold } from '../drift-record.ts'
+import { isLost } from '../journal.ts'
+import { driftId } from '../plan/drift-kinds.ts'
 import { isClusterService } from '../plan/mesh.ts'
-import { pathsOf } from '../plan/paths.ts'
+import { advertised, pathsOf } from '../plan/paths.ts'
+import { createSetup } from '../setup.ts'
+import { askWorker } from '../systems/ask-worker.ts'
 import type { Answer } from './output.ts'
 
-/** onehop status: what the journal says of each service, and the paths by which it is advertised. Needs no engine and no cluster. */
+/** onehop status: what the journal says of each service and of what is under way, and the paths by which each is advertised. Needs no engine and no cluster. */
 export async function status({ mesh: file }: { mesh: string }): Promise<Answer> {
-  const mesh = await loadMesh(file)
-  const entries = await createJournal(mesh.state).list()
+  const setup = createSetup(file)
+  const mesh = await setup.mesh()
+  const journal = await setup.journal()
+  const [entries, requests] = [await journal.list(), await journal.listRequests()]
+  const narrowing = await journal.readNarrowing()
   const services = mesh.services.filter(isClusterService).map((service) => {
     const entry = entries.find((each) => each.service === service.name)
-    const moved = entry?.state === 'moved'
-    const paths = pathsOf(mesh, service).map(({ device, ...old }) => ({ ...old, ...(moved && { device }) }))
+    const by = advertised(entry)
+    const paths = pathsOf(mesh, service).map(({ port, portMap, oldUrl, device }) => ({
+      port,
+      ...(by.portMap && { portMap }),
+      ...(by.oldUrl && oldUrl !== undefined && { oldUrl }),
+      ...(by.device && { device }),
+    }))
     return {
       name: service.name,
       state: entry?.state ?? 'planned',
       attempt: entry?.attempt ?? 0,
       paths,
+      ...(entry?.fellBack && { fellBack: entry.fellBack }),
+      ...(entry?.evidence && {
+        evidence: { attempt: entry.evidence.attempt, paths: entry.evidence.paths },
+      }),
       failure: entry?.failure ?? null,
     }
   })
-  const worker = await fetch(`http://${mesh.worker.listen}/`, { signal: AbortSignal.timeout(2000) }).then(
-    (answer) => answer.ok,
-    () => false,
-  )
+  const running = requests
+    .filter((each) => each.state === 'running')
+    .map(({ id, event, phase, deadline, ...rest }) => ({
+      id,
+      event,
+      phase,
+      deadline,
+      lost: isLost({ deadline, ...rest, id, event }),
+    }))
+  const drift = await driftRecord(journal).last()
+  // Of what never came as far as a service, nothing else tells why.
+  const failed = requests
+    .filter((each) => each.state === 'failed' || each.state === 'refused')
+    .filter((each) => Date.parse(each.updatedAt ?? '') > Date.now() - lately)
+    .sort((a, b) => Date.parse(b.updatedAt ?? '') - Date.parse(a.updatedAt ?? ''))
+    .slice(0, 5)
+    .map(({ id, event, updatedAt: at, failure = null }) => ({ id, event, at, failure }))
+  const worker = await askWorker(mesh.worker)
   const table = new Table({
-    head: ['service', 'state', 'answers on'],
+    head: ['service', 'state', 'answers on', 'why'],
     style: { head: [], border: [], compact: true },
   })
-  for (const { name, state, paths } of services)
+  for (const { name, state, fellBack, paths, failure } of services)
     table.push([
       name,
-      state,
+      fellBack ? `${state}, fell back` : state,
       paths.map((each) => [each.device, each.oldUrl, each.portMap].filter(Boolean).join('  ')).join('\n'),
+      failure?.code ?? '',
     ])
   const lines = [
     table.toString(),
-    `worker ${mesh.worker.listen}: ${worker ? 'running' : 'not running'}; engine ${mesh.engine.url}`,
+    ...running.map(
+      ({ id, event, phase, lost }) =>
+        `${event} ${id}: ${lost ? 'lost' : 'running'}, in "${phase ?? 'its start'}"`,
+    ),
+    ...(drift ? [driftLine(drift)] : []),
+    ...failed.map(({ id, event, at, failure }) => `${event} ${id}: failed at ${at}: ${failure?.message}`),
+    ...(narrowing?.state === 'unconfirmed'
+      ? [`the policy is narrowed, and takes itself back unless confirmed until ${narrowing.until}`]
+      : []),
+    worker
+      ? `worker ${mesh.worker.listen}: running; it uses the engine by ${worker.engine}`
+      : `worker ${mesh.worker.listen}: not running; engine ${mesh.engine.url}`,
   ]
   return {
-    result: { services, worker: { listen: mesh.worker.listen, running: worker }, engine: mesh.engine.url },
+    result: {
+      services,
+      requests: running,
+      drift: drift ? { at: drift.at, drifts: drift.drifts.map(withoutTold) } : null,
+      failed,
+      policy: narrowing
+        ? { state: narrowing.state, until: narrowing.until, failure: narrowing.failure ?? null }
+        : null,
+      worker: { listen: mesh.worker.listen, running: worker !== undefined, engine: worker?.engine ?? null },
+      engine: mesh.engine.url,
+    },
     text: lines.join('\n'),
   }
 }
+
+const driftLine = ({ at, drifts }: DriftRecord) =>
+  drifts.length === 0
+    ? `drift: none, looked at ${at}`
+    : `drift: ${drifts.map(driftId).join('; ')} (looked at ${at}; onehop drift)`
+
+/** Requests that failed within the last day are shown. */
+const lately = 86_400_000

@@ -1,59 +1,119 @@
-import type { Failure } from '../errors.ts'
+import { type Failure, OnehopError } from '../errors.ts'
+import type { ChangeRecord } from '../journal.ts'
+import type { Setup } from '../setup.ts'
 import { endAttempt } from '../steps/attempt.ts'
-import type { Step } from '../steps/step.ts'
-import { beginRollback, proveUndone, type RollbackOptions, undoChange } from '../steps/undo-change.ts'
+import { type Step, tried } from '../steps/step.ts'
+import {
+  areShared,
+  awaitDeviceId,
+  beginRollback,
+  proveUndone,
+  type RollbackOptions,
+  undoChanges,
+  undoOrder,
+  undoTogether,
+} from '../steps/undo-change.ts'
 
 /**
- * Takes back what was done to one service, whatever the cause: reads the journal backwards, undoes and proves each
- * change. It can be run again from every state, with an engine or (by `localStep`) without.
+ * Takes back what was done to services, whatever the cause: reads the journal backwards, undoes and proves each change.
+ * What several share is undone in one edit. It can be run again from every state, with an engine or without.
  */
-export async function rollback(
-  step: Step,
-  { meshFile, request, run, service, attempt: asked, failure }: RollbackOptions,
-): Promise<RollbackResult> {
-  const begun = await beginRollback(step, { meshFile, request, run, service, attempt: asked, failure })
-  if (!begun.ok) return { service, state: 'refused', failure: begun.failure }
-  const { attempt, changes, deviceId, seconds } = begun.value
-  if (attempt === undefined) return { service, state: 'restored' }
-
+export async function rollback(step: Step, options: RollbackOptions): Promise<RollbackResult[]> {
+  const { setup, services, failure, force, to } = options
+  const begun = await Promise.all(
+    services.map(async (name): Promise<Undoing> => {
+      const outcome = await beginRollback(step, options, name)
+      return outcome.ok
+        ? { name, ...outcome.value }
+        : { name, changes: [], seconds: 0, refused: outcome.failure }
+    }),
+  )
   // Backwards, and no further than what could be undone: while Caddy still leads to the device, the device must stay.
-  let incomplete: Failure | undefined
-  for (const id of changes) {
-    const undone = await undoChange(step, { meshFile, service, attempt, id })
-    const proven = undone.ok
-      ? await proveUndone(step, { meshFile, service, attempt, id, deviceId, seconds })
-      : undone
-    if (!proven.ok) {
-      incomplete = proven.failure
-      break
-    }
+  const stopped = new Map<string, Failure>()
+  for (const stage of undoOrder) {
+    const concerned = begun.flatMap(({ name, attempt, changes, seconds }) => {
+      const ids = stage.filter((id) => changes.includes(id))
+      return attempt !== undefined && ids.length > 0 && !stopped.has(name)
+        ? [{ name, attempt, ids, seconds }]
+        : []
+    })
+    const together =
+      areShared(stage) && concerned.length > 1
+        ? await undoTogether(step, { setup, services: concerned, force })
+        : undefined
+    await Promise.all(
+      concerned.map(async ({ name: service, attempt, ids, seconds }) => {
+        const deviceId = ids.includes('expose') ? await awaitDeviceId(step, { setup, service }) : undefined
+        const undone =
+          together?.ok && !together.value.includes(service)
+            ? together
+            : await undoChanges(step, { setup, service, attempt, ids, force })
+        const proven = undone.ok
+          ? await proveUndone(step, { setup, service, attempt, ids, deviceId, seconds })
+          : undone
+        if (!proven.ok) stopped.set(service, proven.failure)
+      }),
+    )
   }
-  const state = incomplete ? 'rollback-incomplete' : 'restored'
-  const ended = await endAttempt(step, meshFile, {
-    id: `${service}/rollback: end`,
-    name: service,
-    attempt,
-    state,
-    failure: incomplete ?? failure,
-  })
-  if (!ended.ok) return { service, state: 'refused', failure: ended.failure }
-  return { service, state, ...(incomplete ? { failure: incomplete } : failure && { failure }) }
+  return Promise.all(
+    begun.map(async ({ name, attempt, refused }): Promise<RollbackResult> => {
+      if (refused) return { service: name, state: 'refused', failure: refused }
+      if (attempt === undefined) return { service: name, state: 'restored' }
+      const incomplete = stopped.get(name)
+      const state = incomplete ? 'rollback-incomplete' : (to ?? 'restored')
+      const why = incomplete ?? failure
+      const id = `${name}/rollback: end`
+      const ended = await endAttempt(step, setup, { id, name, attempt, state, failure: why, always: true })
+      if (!ended.ok) return { service: name, state: 'refused', failure: ended.failure }
+      return { service: name, state, ...(why && { failure: why }) }
+    }),
+  )
 }
+
+/** Whether a service is where its rollback was to bring it. */
+export const isBack = ({ state }: RollbackResult) => state === 'restored' || state === 'moved'
 
 export type RollbackResult = {
   service: string
-  state: 'restored' | 'rollback-incomplete' | 'refused'
+  state: 'restored' | 'moved' | 'rollback-incomplete' | 'refused'
   failure?: Failure
 }
 
-/** Asks for the rollback of a failed attempt: all causes take this one way. */
-export function requestRollback(
+/** Whether an action is forced: only by a code that the command line wrote to the state folder. */
+export function redeemForce(
   step: Step,
-  { request, name, attempt, failure }: { request: string; name: string; attempt: number; failure: Failure },
+  setup: Setup,
+  { action, force: code }: { action: string; force?: string | undefined },
 ) {
+  if (code === undefined) return { ok: true as const, value: false }
+  return tried(
+    step,
+    'redeem the code',
+    async () => {
+      if (await (await setup.journal()).redeemCode(code, action)) return true
+      throw new OnehopError('force-code-invalid', { action })
+    },
+    { always: true },
+  )
+}
+
+/** What a code is issued for. */
+export const forceAction = (what: 'rollback' | 'retire', service: string) => `force the ${what} of ${service}`
+
+/** Asks for the rollback of an attempt: all causes take this one way. */
+export function requestRollback(step: Step, { request, name, attempt, failure, to }: Requested) {
   return step.sendEvent(`${name}: request rollback`, {
     id: `${request}/${name}/${attempt}/rollback`,
     name: 'mesh/service.rollback.requested',
-    data: { service: name, attempt, failure },
+    data: { service: name, attempt, failure, ...(to && { to }) },
   })
 }
+
+type Undoing = {
+  name: string
+  attempt?: number | undefined
+  changes: ChangeRecord['id'][]
+  seconds: number
+  refused?: Failure
+}
+type Requested = { request: string; name: string; attempt: number; failure: Failure; to?: 'moved' }

@@ -1,5 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type Token, tokenize } from './caddyfile-lexer.ts'
+import { dig, isBranch, type Json, list } from './json.ts'
+import { groupBy } from './remember.ts'
 
 /** An edit of one route: in the block of `site`, `from` becomes `to` (both host:port, without a scheme). */
 export type Route = { site: string; from: string; to: string }
@@ -21,22 +23,36 @@ export type Upstream = {
  *
  * `site` in the answer is the address asked for, or the block's first; `sites` are all addresses of that block.
  */
-export function findUpstreams(
-  text: string,
-  { site, upstream }: { site?: string | undefined; upstream?: string | undefined } = {},
-): Upstream[] {
-  const found: Upstream[] = []
-  for (const { sites, body } of siteBlocks(tokenize(text))) {
-    const asked = site === undefined ? sites[0] : sites.find((each) => sameSite(each, site))
-    if (asked === undefined) continue
-    for (const { start, end, line } of upstreamTokens(text, body)) {
-      const written = text.slice(start, end)
-      if (upstream === undefined || sameUpstream(written, upstream))
-        found.push({ site: asked, sites, upstream: written, start, end, line })
-    }
+export const findUpstreams = (text: string, asked: AskedUpstream = {}): Upstream[] =>
+  readUpstreams(text)(asked)
+
+/** `findUpstreams` of a text that is read once, however often it is asked. */
+export function readUpstreams(text: string): (asked: AskedUpstream) => Upstream[] {
+  const blocks = siteBlocks(tokenize(text)).map(({ sites, body }) => ({
+    sites,
+    upstreams: [...upstreamTokens(text, body)].map((range) => ({
+      ...range,
+      sites,
+      upstream: text.slice(range.start, range.end),
+    })),
+  }))
+  const bySite = groupBy(
+    blocks.flatMap((block) => [...new Set(block.sites.map(siteKey))].map((key) => ({ key, block }))),
+    ({ key }) => key,
+  )
+  return ({ site, upstream }) => {
+    const asked = site === undefined ? blocks : (bySite.get(siteKey(site)) ?? []).map(({ block }) => block)
+    return asked.flatMap(({ sites, upstreams }) => {
+      const name = site === undefined ? sites[0] : sites.find((each) => sameSite(each, site))
+      if (name === undefined) return []
+      return upstreams.flatMap((each) =>
+        upstream === undefined || sameUpstream(each.upstream, upstream) ? [{ site: name, ...each }] : [],
+      )
+    })
   }
-  return found
 }
+
+type AskedUpstream = { site?: string | undefined; upstream?: string | undefined }
 
 /** The text with each range replaced by `to`; every other character stays. */
 export function replaceUpstreams(
@@ -51,7 +67,12 @@ export function replaceUpstreams(
 export const sameUpstream = (a: string, b: string) => canonicalUpstream(a) === canonicalUpstream(b)
 
 /** Whether two site addresses are one: a missing port is that of the scheme, and a missing scheme is https. */
-export const sameSite = (a: string, b: string) => isDeepStrictEqual(hostAndPort(a), hostAndPort(b))
+export const sameSite = (a: string, b: string) => siteKey(a) === siteKey(b)
+
+const siteKey = (site: string) => {
+  const { host, port } = hostAndPort(site)
+  return `${host} ${port}`
+}
 
 /** All dial addresses that a site reaches in Caddy's own JSON. Servers are found by their listener: srv0, srv1 ... are renumbered. */
 export function adaptedDials(config: unknown, site: string): string[] {
@@ -79,8 +100,10 @@ export type Difference = { path: string; before: unknown; after: unknown }
 
 /** Every leaf in which two JSON values differ, by its JSON pointer. */
 export function diffAdapted(before: unknown, after: unknown, path = ''): Difference[] {
+  // Mostly nothing differs, and then no path has to be made of every leaf.
+  if (isDeepStrictEqual(before, after)) return []
   if (!isBranch(before) || !isBranch(after) || Array.isArray(before) !== Array.isArray(after))
-    return isDeepStrictEqual(before, after) ? [] : [{ path, before, after }]
+    return [{ path, before, after }]
   const keys = new Set([...Object.keys(before), ...Object.keys(after)])
   return [...keys].flatMap((key) =>
     diffAdapted(before[key], after[key], `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`),
@@ -115,11 +138,26 @@ export function judgeEdit(
   return idle && { path: '(a token without effect)', before: idle.upstream, after: idle.upstream }
 }
 
-const isBrace = (token: Token | undefined, brace: '{' | '}') => token?.text === brace && !token.quoted
+export const isBrace = (token: Token | undefined, brace: '{' | '}') => token?.text === brace && !token.quoted
 
-/** The site blocks: their addresses as written, and the tokens between the braces (or up to the end, without braces). */
-function siteBlocks(tokens: Token[]): Array<{ sites: string[]; body: Token[] }> {
-  const blocks: Array<{ sites: string[]; body: Token[] }> = []
+/** Where a site is that does not have the upstream looked for, for an error: the line of its block, or why there is none. */
+export function whereabouts(text: string, site: string | undefined): string {
+  const blocks = siteBlocks(tokenize(text))
+  const lineOf = (block: SiteBlock | undefined) => block?.whole[0]?.line
+  const own = lineOf(
+    blocks.find(({ sites }) => site !== undefined && sites.some((each) => sameSite(each, site))),
+  )
+  if (own !== undefined) return `line ${own}`
+  const open = lineOf(blocks.find(({ sites }) => sites.some((each) => each.includes('{'))))
+  return open === undefined ? 'no block has that address' : `line ${open} has an address with a placeholder`
+}
+
+/** A site block: its addresses as written, the tokens between the braces (or up to the end, without braces), and all of them. */
+export type SiteBlock = { sites: string[]; body: Token[]; whole: Token[] }
+
+/** The site blocks of a Caddyfile, in order; global options, snippets and named routes are none. */
+export function siteBlocks(tokens: Token[]): SiteBlock[] {
+  const blocks: SiteBlock[] = []
   let at = 0
   while (at < tokens.length) {
     const from = at
@@ -138,7 +176,11 @@ function siteBlocks(tokens: Token[]): Array<{ sites: string[]; body: Token[] }> 
     const sites = keys.map((key) => key.text.replace(/,$/, '')).filter((key) => key !== '')
     // No key: the global options. In parentheses: a snippet or a named route, which belong to no site.
     if (sites[0] !== undefined && !isImport && !/^&?\(/.test(sites[0]))
-      blocks.push({ sites, body: tokens.slice(braced ? open + 1 : open, at) })
+      blocks.push({
+        sites,
+        body: tokens.slice(braced ? open + 1 : open, at),
+        whole: tokens.slice(from, at + 1),
+      })
     at++
   }
   return blocks
@@ -183,20 +225,20 @@ function hostPortRange(text: string, token: Token) {
   return text.slice(start, end) === upstream && /^[^\s/{}]*:\d+$/.test(upstream) ? { start, end } : undefined
 }
 
-const canonicalUpstream = (upstream: string) =>
+export const canonicalUpstream = (upstream: string) =>
   upstream
     .toLowerCase()
     .replace(/^(http|h2c):\/\//, '')
     .replace(/^(127\.0\.0\.1|\[::1\]|)(?=:\d+$)/, 'localhost')
 
-function hostAndPort(site: string): { host: string; port: string } {
+export function hostAndPort(site: string): { host: string; port: string } {
   const [, scheme = 'https', rest = ''] = /^(?:(https?):\/\/)?(.*?)\/*$/.exec(site.toLowerCase()) ?? []
   const [, host = rest, port = scheme === 'http' ? '80' : '443'] = /^(.*?):(\d+)$/.exec(rest) ?? []
   return { host, port }
 }
 
 /** The routes of Caddy's JSON, ordinary and for errors, that answer for one of these sites. */
-function routesOf(config: unknown, sites: string[]): Json[] {
+export function routesOf(config: unknown, sites: string[]): Json[] {
   const wanted = sites.map(hostAndPort)
   return Object.values(dig(config, 'apps', 'http', 'servers')).flatMap((server) => {
     const ports = list(dig(server, 'listen')).map((listen) => /:(\d+)$/.exec(String(listen))?.[1])
@@ -217,15 +259,3 @@ function dialsWithin(value: unknown): Array<{ owner: Json; dial: string }> {
   )
   return [...own, ...Object.values(value).flatMap(dialsWithin)]
 }
-
-type Json = Record<string, unknown>
-const isBranch = (value: unknown): value is Json => typeof value === 'object' && value !== null
-const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : [])
-const dig = (value: unknown, ...keys: string[]): Json =>
-  keys.reduce<Json>(
-    (node, key) => {
-      const next = node[key]
-      return isBranch(next) ? next : {}
-    },
-    isBranch(value) ? value : {},
-  )

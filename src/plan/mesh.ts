@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import { z } from 'zod'
 import { OnehopError } from '../errors.ts'
+import { driftKindNames, isDriftName } from './drift-kinds.ts'
 
 /**
  * mesh.yaml, parsed: what the user wants. Unknown keys, doubled hostnames and names that DNS cannot hold are refused
@@ -51,20 +52,28 @@ const probe = z.union(
   { error: 'expected tcp, redis, or {http: /path, identity: /path}' },
 )
 
-type Port = { port: number; portMap: number; probe?: z.output<typeof probe> }
+type Port = { port: number; portMap: number; nodePort?: number; probe?: z.output<typeof probe> }
 const portEntry = z.union(
   [
     port.transform((number): Port => ({ port: number, portMap: number })),
-    z.strictObject({ port, portMap: port.optional(), probe: probe.optional() }).transform(
-      ({ port: number, portMap = number, probe: own }): Port => ({
-        port: number,
-        portMap,
-        ...(own && { probe: own }),
-      }),
-    ),
+    z
+      .strictObject({ port, portMap: port.optional(), nodePort: port.optional(), probe: probe.optional() })
+      .transform(
+        ({ port: number, portMap = number, nodePort, probe: own }): Port => ({
+          port: number,
+          portMap,
+          ...(nodePort !== undefined && { nodePort }),
+          ...(own && { probe: own }),
+        }),
+      ),
   ],
   { error: 'expected a port from 1 to 65535, or {port, portMap, probe}' },
 )
+
+const driftKind = z.enum(driftKindNames, { error: 'expected a kind of drift, as in docs/drift.md' })
+const repair = z.union([z.boolean(), z.array(driftKind)], {
+  error: 'expected true, false, or a list of kinds as in docs/drift.md',
+})
 
 const clusterService = z
   .strictObject({
@@ -78,9 +87,17 @@ const clusterService = z
     probe: probe.default('tcp'),
     routes: z.record(z.string().min(1), port).default({}),
     allow: z.array(z.string().min(1)).default([]),
+    proveFrom: z.array(label).max(8).default([]),
     engine: z.boolean().default(false),
+    /** Which drift of it is repaired by itself: all, none, or these kinds. Without it, what drift.repair says. */
+    repair: repair.optional(),
+    /** How the operator exposes it: every port as it is (`layer3`, no TLS), or one HTTP port with a certificate on 443. */
+    mode: z.enum(['layer3', 'https'], { error: 'expected layer3 or https' }).default('layer3'),
+    /** `none`: it was never reachable but inside the cluster, so that there is nothing to prove before, to switch or to retire. */
+    oldPath: z.literal('none', { error: 'expected none, or no oldPath at all' }).optional(),
   })
   .superRefine((service, context) => {
+    if (service.mode === 'https') refuseHttps(service, context)
     for (const [site, number] of Object.entries(service.routes))
       if (!service.ports.some((each) => each.port === number))
         context.addIssue({
@@ -89,6 +106,20 @@ const clusterService = z
           message: `port ${number} is not one of this service's ports`,
         })
   })
+/** What the operator's Ingress cannot carry: it answers HTTP on 443, one name for each port. */
+function refuseHttps(
+  { ports, probe: general, engine }: { ports: Port[]; probe: z.output<typeof probe>; engine: boolean },
+  context: z.RefinementCtx,
+): void {
+  const refuse = (path: Array<string | number>, message: string) =>
+    context.addIssue({ code: 'custom', path, message })
+  if (ports.length > 1)
+    refuse(['ports'], 'mode https has one name for one port: name each further port as a service of its own')
+  if (typeof (ports[0]?.probe ?? general) !== 'object')
+    refuse(['probe'], 'mode https carries HTTP alone: expected {http: /path}')
+  if (engine)
+    refuse(['mode'], 'the engine also needs its port for workers (Inngest connect): expected layer3')
+}
 const hostService = z.strictObject({ host: hostPort, keep: z.literal('caddy') })
 
 const service = z
@@ -98,11 +129,27 @@ const service = z
     const schema =
       typeof value === 'object' && value !== null && 'host' in value ? hostService : clusterService
     const parsed = schema.safeParse(value)
-    if (parsed.success) return parsed.data
+    if (parsed.success) {
+      if (schema === clusterService) refuseOldPath(value as RawService, context)
+      return parsed.data
+    }
     for (const issue of parsed.error.issues)
       context.addIssue({ code: 'custom', path: issue.path, message: issue.message })
     return z.NEVER
   })
+
+type RawService = { oldPath?: unknown; routes?: Record<string, unknown>; ports: unknown[] }
+
+/** As it is written: once read, every port has a port map. */
+function refuseOldPath({ oldPath, routes = {}, ports }: RawService, context: z.RefinementCtx): void {
+  if (oldPath !== 'none') return
+  const refuse = (path: Array<string | number>, what: string) =>
+    context.addIssue({ code: 'custom', path, message: `${what} is an old path, and oldPath is none` })
+  for (const site of Object.keys(routes)) refuse(['routes', site], 'a route of Caddy')
+  for (const [index, each] of ports.entries())
+    for (const key of ['portMap', 'nodePort'])
+      if (typeof each === 'object' && each !== null && key in each) refuse(['ports', index, key], `a ${key}`)
+}
 
 const meshSchema = z
   .strictObject({
@@ -110,6 +157,7 @@ const meshSchema = z
     tailnet: z
       .string()
       .regex(/^[a-z0-9.-]+\.[a-z]+$/, 'expected the DNS name of the tailnet, like tail7af24.ts.net'),
+    machine: label.optional(),
     tailscale: z.strictObject({
       api: z.url().default('https://api.tailscale.com'),
       cli: z.string().default('tailscale'),
@@ -137,16 +185,32 @@ const meshSchema = z
       eventKeyFile: file.optional(),
       signingKeyFile: file.optional(),
       serveOrigin: z.url().optional(),
+      patience: seconds.default(120),
+      lost: z.enum(['rollback', 'resume']).default('rollback'),
     }),
-    worker: z.strictObject({ listen: hostPort.default('127.0.0.1:3111') }).prefault({}),
+    /** `path` is where its app is mounted in another app's process; by itself it is at the root. */
+    worker: z
+      .strictObject({
+        listen: hostPort.default('127.0.0.1:3111'),
+        path: z
+          .string()
+          .regex(/^(\/[\w.-]+)*$/, 'expected a path such as /onehop')
+          .default(''),
+      })
+      .prefault({}),
     state: file.default('~/.local/state/onehop'),
     deadlines: z
       .strictObject({
+        /** For each question that onehop check asks. */
+        check: seconds.default(5),
         helm: seconds.default(300),
         operator: seconds.default(120),
         device: seconds.default(120),
+        certificate: seconds.default(180),
         proof: seconds.default(45),
         undo: seconds.default(120),
+        /** How long a narrowed policy waits for somebody to say that he is not locked out. */
+        confirm: seconds.default(600),
       })
       .prefault({}),
     soak: z
@@ -154,19 +218,49 @@ const meshSchema = z
         seconds: z.number().min(0).default(30),
         every: seconds.default(2),
         failures: z.int().min(0).default(0),
+        p99: z.number().positive().optional(),
       })
       .prefault({}),
+    retire: z
+      .strictObject({ hold: z.number().min(0).default(86_400), every: seconds.default(5) })
+      .prefault({}),
+    books: file.optional(),
+    /** The scheduled look for drift. `known` are differences that are meant: `kind`, or `kind subject`. */
+    drift: z
+      .strictObject({
+        cron: z
+          .string()
+          .regex(/^\S+( \S+){4}$/, 'expected five fields, like */15 * * * *')
+          .default('*/15 * * * *'),
+        zone: z.string().min(1).optional(),
+        repair: repair.default(false),
+        known: z
+          .array(
+            z.string().refine(isDriftName, {
+              error: 'expected a kind of drift, or a kind and its subject, as onehop drift prints them',
+            }),
+          )
+          .default([]),
+        webhookFile: file.optional(),
+      })
+      .prefault({}),
+    watch: z.strictObject({ every: seconds.default(30), failures: z.int().min(1).default(3) }).prefault({}),
     services: z
       .record(label, service)
       .refine((services) => Object.keys(services).length > 0, 'expected at least one service'),
   })
   .superRefine((mesh, context) => {
     const seen = new Map<string, string>()
+    const machine = mesh.machine ?? machineOfRoutes(mesh)
+    const hosts = Object.entries(mesh.services).flatMap(([name, each]) =>
+      'host' in each ? [[name, each] as const] : [],
+    )
     for (const [name, each] of Object.entries(mesh.services)) {
       if ('host' in each) continue
       for (const [what, value] of [
         ['hostname', each.hostname ?? name],
         ['service', each.service],
+        ['tag', each.tag ?? `tag:svc-${name}`],
       ] as const) {
         const other = seen.get(`${what} ${value}`)
         if (other)
@@ -177,8 +271,52 @@ const meshSchema = z
           })
         seen.set(`${what} ${value}`, name)
       }
+      // Without its own name, this machine would wait for itself as for another one, and could be shut out.
+      const needs = each.proveFrom.length > 0 ? 'proveFrom' : each.allow.length > 0 ? 'allow' : undefined
+      if (needs && !machine)
+        context.addIssue({
+          code: 'custom',
+          path: ['services', name, needs],
+          message:
+            'expected machine at the top of mesh.yaml: the name of the machine that the worker runs on',
+        })
+      // Or a route that leads to that process would be taken for the service's, and moved.
+      for (const [kept, { host }] of hosts)
+        each.ports.forEach(({ port, portMap }, index) => {
+          if (each.oldPath !== 'none' && host.endsWith(`:${portMap}`))
+            context.addIssue({
+              code: 'custom',
+              path: ['services', name, 'ports', index],
+              message: `the port map of ${port} is port ${portMap} of this machine, which is that of ${kept}`,
+            })
+        })
+      // Caddy and the proofs reach every service from this machine.
+      if (
+        machine &&
+        each.allow.length > 0 &&
+        ![machine, `${machine}.${mesh.tailnet}`, '*'].some((one) => each.allow.includes(one))
+      )
+        context.addIssue({
+          code: 'custom',
+          path: ['services', name, 'allow'],
+          message: `expected ${machine} among them: onehop proves it, and Caddy reaches it, from that machine`,
+        })
     }
   })
+
+/** The machine whose Caddy serves the routes, where their sites have its name: it is the one that the worker runs on. */
+function machineOfRoutes({ tailnet, services }: Pick<z.output<typeof meshSchema>, 'tailnet' | 'services'>) {
+  const sites = Object.values(services).flatMap((each) => ('host' in each ? [] : Object.keys(each.routes)))
+  const names = sites.flatMap((site) => {
+    const host = site
+      .replace(/^https?:\/\//, '')
+      .replace(/[:/].*$/, '')
+      .toLowerCase()
+    return host.endsWith(`.${tailnet}`) ? [host.slice(0, -tailnet.length - 1)] : []
+  })
+  const [name, ...others] = new Set(names)
+  return others.length === 0 ? name : undefined
+}
 
 /** A service of the cluster, with every default filled in. */
 export type ClusterService = z.output<typeof clusterService> & {
@@ -213,6 +351,10 @@ export function selectServices(mesh: Mesh, names?: string[]): ClusterService[] {
   return names ? all.filter((each) => names.includes(each.name)) : all
 }
 
+/** The machines besides this one whose proof counts before a service is moved. This one always proves. */
+export const vantagesOf = (mesh: Mesh, service: ClusterService): string[] =>
+  [...new Set(service.proveFrom)].filter((each) => each !== mesh.machine)
+
 /** The JSON Schema of mesh.yaml, for editors. */
 export const meshJsonSchema = () => z.toJSONSchema(meshSchema, { io: 'input', unrepresentable: 'any' })
 
@@ -224,8 +366,10 @@ function withPaths(mesh: z.output<typeof meshSchema>, base: string): Mesh {
   })
   const { kubeconfig, ...kubernetes } = mesh.kubernetes
   const { eventKeyFile, signingKeyFile, ...engine } = mesh.engine
+  const machine = mesh.machine ?? machineOfRoutes(mesh)
   return {
     ...mesh,
+    ...(machine !== undefined && { machine }),
     kubernetes: { ...kubernetes, ...(kubeconfig && { kubeconfig: at(kubeconfig) }) },
     engine: {
       ...engine,
@@ -243,6 +387,11 @@ function withPaths(mesh: z.output<typeof meshSchema>, base: string): Mesh {
     },
     caddy: { ...mesh.caddy, file: at(mesh.caddy.file) },
     state: at(mesh.state),
+    ...(mesh.books !== undefined && { books: at(mesh.books) }),
+    drift: {
+      ...mesh.drift,
+      ...(mesh.drift.webhookFile !== undefined && { webhookFile: at(mesh.drift.webhookFile) }),
+    },
     services: Object.entries(mesh.services).map(([name, each]) => {
       if ('host' in each) return { ...each, name }
       const [namespace = '', object = ''] = each.service.split('/')

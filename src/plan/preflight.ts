@@ -1,15 +1,20 @@
-import { type Failure, OnehopError } from '../errors.ts'
-import { diffAdapted, findUpstreams } from './caddyfile.ts'
+import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
+import type { Entry } from '../journal.ts'
+import { accessOfService } from './access-of-service.ts'
+import { diffAdapted, whereabouts } from './caddyfile.ts'
+import { certificatesPerWeek, certificatesSpent } from './certificates.ts'
+import { lookup } from './lookup.ts'
 import type { ClusterService, Mesh } from './mesh.ts'
-import { routesOf } from './paths.ts'
+import { exposeAnnotations, ingressName, ingressWish, proxyKey, routesOf } from './paths.ts'
 import type { Snapshot } from './snapshot.ts'
 
 /** Why a service cannot be moved as the world is now; empty if it can. Pure: `plan` and `migrate` judge by the same words. */
 export function preflightService(mesh: Mesh, service: ClusterService, snapshot: Snapshot): Failure[] {
   return [
-    ...serviceProblems(service, snapshot),
+    ...serviceProblems(mesh, service, snapshot),
     ...nameProblems(mesh, service, snapshot),
     ...routeProblems(mesh, service, snapshot),
+    ...(service.mode === 'https' ? ingressProblems(service, snapshot) : []),
   ]
 }
 
@@ -38,15 +43,16 @@ export function operatorWork(mesh: Mesh, { cluster }: Snapshot): 'install' | 'up
 const problem = (...args: ConstructorParameters<typeof OnehopError>): Failure =>
   new OnehopError(...args).toJSON()
 
-function serviceProblems(service: ClusterService, { cluster, journal }: Snapshot): Failure[] {
+function serviceProblems(mesh: Mesh, service: ClusterService, snapshot: Snapshot): Failure[] {
+  const { cluster } = snapshot
   if (!cluster) return []
-  const { name, object, namespace } = service
-  const facts = cluster.services.find((each) => each.name === object && each.namespace === namespace)
+  const { name, namespace } = service
+  const facts = lookup(snapshot).service(service.service)
   if (!facts) return [problem('service-missing', { object: service.service })]
   if (facts.clusterIP === 'None' || facts.clusterIP === '')
     return [problem('service-headless', { object: service.service })]
   const problems: Failure[] = []
-  const entry = journal.find((each) => each.service === name)
+  const entry = lookup(snapshot).entry(name)
   if (entry && entry.state !== 'restored') {
     const recorded = entry.changes.find((each) => each.uid && !each.undone)?.uid
     if (recorded && recorded !== facts.uid)
@@ -58,6 +64,10 @@ function serviceProblems(service: ClusterService, { cluster, journal }: Snapshot
           found: facts.uid,
         }),
       ]
+    if (entry.state === 'retired' || entry.state === 'retiring')
+      return [problem('already-retired', { service: name, state: entry.state })]
+    const otherwise = entry.state === 'moved' && movedOtherwise(mesh, service, entry)
+    if (otherwise) return [problem('moved-otherwise', { service: name, ...otherwise })]
     if (entry.state === 'rolling-back' || entry.state === 'rollback-incomplete')
       problems.push(problem('rollback-pending', { service: name, state: entry.state }))
   }
@@ -79,13 +89,44 @@ function serviceProblems(service: ClusterService, { cluster, journal }: Snapshot
   return problems
 }
 
+/** What a moved service was given, where mesh.yaml has another wish since: its record would lead to the wrong place. */
+function movedOtherwise(mesh: Mesh, service: ClusterService, entry: Entry) {
+  const targets = Object.fromEntries(
+    entry.changes.flatMap(({ id, target, undone }) => (undone ? [] : [[id, target as Target]])),
+  )
+  const was = [
+    ...exposedAs(targets.expose),
+    ...(targets.switch?.routes ?? []).map(({ site, upstream }) => `${site} -> ${upstream}`),
+  ].join(', ')
+  const wanted = [
+    ...(service.mode === 'https'
+      ? Object.values(ingressWish(service))
+      : Object.values(exposeAnnotations(service))),
+    ...routesOf(mesh, service).map(({ site, to }) => `${site} -> ${to}`),
+  ].join(', ')
+  return targets.expose && was !== wanted ? { was, wanted } : undefined
+}
+/** The wish of an Ingress, or the annotations' values. */
+const exposedAs = (target: Target | undefined) =>
+  target?.ingress
+    ? Object.values(target.ingress.wish)
+    : Object.values(target?.annotations ?? {}).map((each) => each?.value ?? '')
+
+type Target = {
+  ingress?: { wish: Record<string, string | number> } | null
+  annotations?: Record<string, { value: string } | null>
+  routes?: Array<{ site: string; upstream: string }>
+}
+
 /** The name must be free: whoever else holds it would keep it, and our device would silently be called name-1. */
-function nameProblems(mesh: Mesh, service: ClusterService, { tailnet, cluster }: Snapshot): Failure[] {
+function nameProblems(mesh: Mesh, service: ClusterService, snapshot: Snapshot): Failure[] {
+  const { tailnet, cluster } = snapshot
   if (!tailnet) return []
+  const known = lookup(snapshot)
   const problems: Failure[] = []
   const { hostname, tag } = service
-  const ours = cluster?.proxies[service.service]?.deviceId
-  const holder = tailnet.devices.find((each) => each.name.split('.')[0] === hostname && each.id !== ours)
+  const ours = cluster?.proxies[proxyKey(service)]?.deviceId
+  const holder = known.devicesNamed(hostname).find((each) => each.id !== ours)
   if (holder) {
     const { name: device, addresses, online, lastSeen } = holder
     problems.push(
@@ -97,16 +138,64 @@ function nameProblems(mesh: Mesh, service: ClusterService, { tailnet, cluster }:
       }),
     )
   }
-  if (!tailnet.tagOwners[tag]?.includes(mesh.operator.tag))
+  const device = ours === undefined ? undefined : known.device(ours)
+  if (device && !device.tags.includes(tag))
+    problems.push(
+      problem('device-tag-differs', {
+        object: service.service,
+        device: device.name,
+        found: device.tags.join(', ') || 'no tag',
+        tag,
+        namespace: service.namespace,
+        name: service.object,
+        service: service.name,
+      }),
+    )
+  // Who may reach it, and the tag's owner, are ours to write where mesh.yaml says so.
+  if (service.allow.length > 0 && tailnet.policy !== undefined) {
+    try {
+      accessOfService(mesh, service, snapshot)
+    } catch (thrown) {
+      problems.push(toOnehopError(thrown).toJSON())
+    }
+  } else if (!tailnet.tagOwners[tag]?.includes(mesh.operator.tag))
     problems.push(problem('tag-not-owned', { owner: mesh.operator.tag, tag }))
   return problems
 }
 
-function routeProblems(mesh: Mesh, service: ClusterService, { caddy }: Snapshot): Failure[] {
-  if (!caddy) return []
+/** An Ingress of somebody else under the name of ours, and the authority's limit. */
+function ingressProblems(service: ClusterService, snapshot: Snapshot): Failure[] {
+  const { namespace, name } = service
+  const found = lookup(snapshot).ingress(`${namespace}/${ingressName(service)}`)
+  const entry = lookup(snapshot).entry(name)
+  const { times, until } = certificatesSpent(entry)
+  // What is moved already has its certificate.
+  const isSpent = entry?.state !== 'moved' && times >= certificatesPerWeek
+  return [
+    ...(found && !found.ours
+      ? [problem('ingress-taken', { ingress: `${namespace}/${found.name}`, service: name })]
+      : []),
+    ...(isSpent
+      ? [problem('certificates-spent', { service: name, times, limit: certificatesPerWeek, until })]
+      : []),
+  ]
+}
+
+function routeProblems(mesh: Mesh, service: ClusterService, snapshot: Snapshot): Failure[] {
+  const { upstreams } = lookup(snapshot)
+  if (!upstreams) return []
   return routesOf(mesh, service).flatMap(({ site, from, to }) => {
-    const present = [from, to].some((upstream) => findUpstreams(caddy.text, { site, upstream }).length > 0)
-    return present ? [] : [problem('caddy-route-not-found', { file: mesh.caddy.file, site, upstream: from })]
+    const present = [from, to].some((upstream) => upstreams({ site, upstream }).length > 0)
+    return present
+      ? []
+      : [
+          problem('caddy-route-not-found', {
+            file: mesh.caddy.file,
+            site,
+            upstream: from,
+            where: whereabouts(snapshot.caddy?.text ?? '', site),
+          }),
+        ]
   })
 }
 
@@ -120,8 +209,8 @@ function clusterProblems({ cluster, journal }: Snapshot): Failure[] {
 }
 
 function operatorProblems(mesh: Mesh, snapshot: Snapshot): Failure[] {
-  const { cluster, tailnet } = snapshot
-  const { namespace, hostname, tag } = mesh.operator
+  const { cluster } = snapshot
+  const { namespace } = mesh.operator
   if (!cluster || operatorWork(mesh, snapshot) !== 'none') return []
   const label = cluster.namespaces[namespace] ?? ''
   // Talos enforces `baseline` where there is no label: the StatefulSet then fails while the Service says ProxyReady.
@@ -130,15 +219,16 @@ function operatorProblems(mesh: Mesh, snapshot: Snapshot): Failure[] {
   const operator = cluster.operator
   if (!operator?.running)
     return [problem('operator-down', { namespace, message: operator?.message ?? 'missing' })]
-  if (!tailnet) return []
-  const own = tailnet.devices.filter((each) => each.tags.includes(tag) && each.hostname.startsWith(hostname))
-  if (own.some((each) => each.online)) return []
-  return [
-    problem('operator-deaf', {
-      namespace,
-      message: own[0] ? `last seen ${own[0].lastSeen}` : `no device ${hostname} with ${tag}`,
-    }),
-  ]
+  const message = operatorAbsence(mesh, snapshot)
+  return message === undefined ? [] : [problem('operator-deaf', { namespace, message })]
+}
+
+/** Why the operator's device is not on the tailnet; nothing if it is, or if the tailnet could not be asked. */
+export function operatorAbsence(mesh: Mesh, { tailnet }: Snapshot): string | undefined {
+  const { hostname, tag } = mesh.operator
+  const own = tailnet?.devices.filter((each) => each.tags.includes(tag) && each.hostname.startsWith(hostname))
+  if (!own || own.some((each) => each.online)) return undefined
+  return own[0] ? `last seen ${own[0].lastSeen}` : `no device ${hostname} with ${tag}`
 }
 
 /** A machine that does not take MagicDNS would fail every proof: better before the first change than after it. */

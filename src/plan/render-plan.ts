@@ -2,17 +2,25 @@ import { styleText } from 'node:util'
 import type { Failure } from '../errors.ts'
 import type { Plan, PlannedChange, PlannedService, Sign } from './plan.ts'
 
-/** A plan as people read it: ordered changes with the undo beside each, old and new URLs, and what stands in the way. */
+/**
+ * A plan as people read it: ordered changes with the undo beside each, old and new URLs, and what stands in the way. Services
+ * that are where they should be, and differences that mean nothing, are named in a line and not shown one by one.
+ */
 export function renderPlan(plan: Plan): string {
   const lines: string[] = []
   if (plan.operator.changes.length > 0)
     lines.push(bold('operator'), ...plan.operator.changes.flatMap(renderChange), '')
+  const services = new Map(plan.services.map((each) => [each.name, each]))
   plan.waves.forEach((wave, index) => {
-    lines.push(bold(`wave ${index + 1} of ${plan.waves.length}`), '')
-    for (const name of wave) lines.push(...renderService(plan.services.find((each) => each.name === name)))
+    const shown = wave.flatMap((name) => services.get(name) ?? []).filter((each) => !isFolded(each))
+    if (shown.length > 0)
+      lines.push(bold(`wave ${index + 1} of ${plan.waves.length}`), '', ...shown.flatMap(renderService))
   })
   for (const each of plan.kept) lines.push(`${bold(each.name)}  kept`, `    ${each.why}`, '')
+  const folded = foldedLines(plan)
+  if (folded.length > 0) lines.push(...folded, '')
   for (const note of plan.notes) lines.push(`note: ${note}`)
+  for (const { what, where } of plan.harmless) lines.push(`harmless: ${what}: ${some(where)}`)
   if (plan.problems.length > 0)
     lines.push('', bold('in the way of everything'), ...plan.problems.flatMap(renderProblem))
   lines.push('', summary(plan))
@@ -35,14 +43,27 @@ export function countPlan(plan: Plan): { changes: number; blocked: number } {
 const bold = (text: string) => styleText('bold', text)
 const colors = { '+': 'green', '~': 'yellow', '-': 'red' } as const satisfies Record<Sign, string>
 
-function renderService(service: PlannedService | undefined): string[] {
-  if (!service) return []
+const isFolded = ({ state, changes, problems }: PlannedService) =>
+  (state === 'moved' || state === 'retired') && changes.length === 0 && problems.length === 0
+
+function foldedLines({ services }: Plan): string[] {
+  return ['moved', 'retired'].flatMap((state) => {
+    const names = services.filter((each) => each.state === state && isFolded(each)).map((each) => each.name)
+    const count = names.length === 1 ? '1 service is' : `${names.length} services are`
+    return names.length > 0 ? [`${count} ${state} already: ${names.join(', ')}`] : []
+  })
+}
+
+const some = (names: string[]) =>
+  names.length > 10 ? `${names.slice(0, 10).join(', ')} and ${names.length - 10} more` : names.join(', ')
+
+function renderService(service: PlannedService): string[] {
   const lines = [
     `${bold(service.name)}  ${service.changes.length === 0 ? 'nothing to change' : service.state}`,
   ]
   for (const { oldUrl, portMap, device } of service.paths)
     lines.push(
-      `    ${oldUrl ?? portMap} -> ${device}${oldUrl ? '  (the old URL keeps its TLS; the device name has none)' : ''}`,
+      `    ${oldUrl ?? portMap ?? '(no old path)'} -> ${device}${oldUrl ? '  (the old URL keeps its TLS; the device name has none)' : ''}`,
     )
   lines.push(
     ...service.changes.flatMap(renderChange),

@@ -1,5 +1,6 @@
 import type { Failure } from '../errors.ts'
 import type { Entry } from '../journal.ts'
+import type { IngressFacts } from '../systems/ingresses.ts'
 import type { OperatorFacts, ProxyFacts, ServiceFacts } from '../systems/kubernetes.ts'
 import type { Device, Peer } from '../systems/tailscale.ts'
 
@@ -17,12 +18,16 @@ export type Snapshot = {
     readyPorts: Record<string, string[]>
     /** By namespace/service. */
     proxies: Record<string, ProxyFacts>
+    /** Only where a service of mesh.yaml is exposed by one. */
+    ingresses?: IngressFacts[]
     operator?: OperatorFacts
     proxyClassReady?: boolean
   }
   tailnet?: {
     devices: Device[]
     tagOwners: Record<string, string[]>
+    /** The policy's text (HuJSON). */
+    policy?: string
     peers: Record<string, Peer>
     /** What both resolvers of this machine say of a peer that exists: its addresses, or an error's text. */
     dns?: { name: string; expected: string[]; magicDns: string[] | string; system: string[] | string }

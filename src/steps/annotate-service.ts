@@ -1,8 +1,9 @@
 import { OnehopError } from '../errors.ts'
 import type { ClusterService } from '../plan/mesh.ts'
-import { exposeAnnotations } from '../plan/plan.ts'
+import { exposeAnnotations } from '../plan/paths.ts'
 import type { OwnedValue, ServiceFacts } from '../systems/kubernetes.ts'
 import type { Systems } from '../systems/systems.ts'
+import { sameObject } from './same-object.ts'
 
 /** The annotations of one Service that are ours to set: each with its owner, or null where there is none. */
 export type ExposeState = {
@@ -10,6 +11,8 @@ export type ExposeState = {
   name: string
   uid: string
   annotations: Record<string, OwnedValue | null>
+  /** Its shape when it was moved, which onehop leaves alone: what it is compared with afterwards. */
+  seen?: { type: string; ports: ServiceFacts['ports'] }
 }
 
 /** Exposes a Service by annotations, applied server-side as field manager `onehop`; its type stays as it is. */
@@ -20,7 +23,8 @@ export const annotateService = {
     if (!facts) throw new OnehopError('service-missing', { object: service.service })
     const keys = Object.keys(exposeAnnotations(service))
     const annotations = Object.fromEntries(keys.map((key) => [key, facts.annotations[key] ?? null]))
-    return { namespace: facts.namespace, name: facts.name, uid: facts.uid, annotations }
+    const { namespace, name, uid, type, ports } = facts
+    return { namespace, name, uid, annotations, seen: { type, ports } }
   },
 
   target(before: ExposeState, service: ClusterService): ExposeState {
@@ -31,33 +35,27 @@ export const annotateService = {
   },
 
   /**
-   * Compare-and-swap: only if the Service is the one of `from` and holds its values (or already those of `to`).
+   * Compare-and-swap: only if the Service is the one of `from` and holds its values (or already those of `to`), or by
+   * `force`. An undo that finds nothing to undo writes all the same: an apply of ours that is still on its way, from a
+   * worker that died, must find another version of the Service and be refused.
    *
    * @throws OnehopError service-missing, service-recreated, changed-by-others
    */
-  async write(
-    { kubernetes }: Systems,
-    { from, to, undo }: { from: ExposeState; to: ExposeState; undo: boolean },
-  ): Promise<void> {
+  async write({ kubernetes }: Systems, { from, to, undo, service, force = false }: Write): Promise<void> {
     const object = `${to.namespace}/${to.name}`
-    const facts = await kubernetes.service(to.namespace, to.name)
-    if (!facts) throw new OnehopError('service-missing', { object })
-    if (facts.uid !== to.uid)
-      throw new OnehopError('service-recreated', {
-        object,
-        service: to.name,
-        expected: to.uid,
-        found: facts.uid,
-      })
-    if (holds(facts, to) && !undo) return
+    const facts = sameObject(await kubernetes.service(to.namespace, to.name), to, service)
+    if (holds(facts, to)) return undo ? kubernetes.fence(facts) : undefined
     // Key by key: an undo that died between its two writes has left some of each.
     const either = (key: string) =>
       [from, to].some((state) => facts.annotations[key]?.value === state.annotations[key]?.value)
-    if (!Object.keys(to.annotations).every(either)) {
-      const found = Object.keys(to.annotations)
-        .map((key) => `${key}=${facts.annotations[key]?.value ?? '(none)'}`)
-        .join(' ')
-      throw new OnehopError('changed-by-others', { what: `Service ${object}`, found })
+    if (!force && !Object.keys(to.annotations).every(either)) {
+      const found = textOf({ annotations: pick(facts.annotations, Object.keys(to.annotations)) })
+      throw new OnehopError('changed-by-others', {
+        what: `Service ${object}`,
+        found,
+        wanted: textOf(to),
+        service,
+      })
     }
     if (undo) return kubernetes.restoreAnnotations(facts, to.annotations)
     const values = Object.entries(to.annotations).flatMap(([key, owned]) =>
@@ -66,6 +64,15 @@ export const annotateService = {
     return kubernetes.applyAnnotations(facts, Object.fromEntries(values))
   },
 }
+
+type Write = { from: ExposeState; to: ExposeState; undo: boolean; service: string; force?: boolean }
+
+const textOf = ({ annotations }: Pick<ExposeState, 'annotations'>) =>
+  Object.entries(annotations)
+    .map(([key, owned]) => `${key}=${owned?.value ?? '(none)'}`)
+    .join(' ')
+const pick = (annotations: Record<string, OwnedValue>, keys: string[]) =>
+  Object.fromEntries(keys.map((key) => [key, annotations[key] ?? null]))
 
 const holds = (facts: ServiceFacts, state: ExposeState) =>
   Object.entries(state.annotations).every(([key, owned]) => facts.annotations[key]?.value === owned?.value)

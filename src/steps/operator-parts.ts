@@ -1,26 +1,38 @@
 import { fromFailure, OnehopError } from '../errors.ts'
-import { loadWork } from '../load-mesh.ts'
+import { isLost } from '../journal.ts'
 import type { Mesh } from '../plan/mesh.ts'
 import { operatorWork, preflightMesh } from '../plan/preflight.ts'
-import { readCredential } from '../systems/credentials.ts'
+import type { Setup } from '../setup.ts'
+import { readClient } from '../systems/credentials.ts'
 import { takeSnapshot } from '../systems/take-snapshot.ts'
 import { awaited, type Outcome, type Step, tried } from './step.ts'
 
 /** What there is to do about the operator; a failure stands in the way of all of it. */
-export function lookAtOperator(step: Step, meshFile: string) {
+export function lookAtOperator(step: Step, setup: Setup) {
   return tried(step, 'operator: look', async () => {
-    const work = await loadWork(meshFile)
+    const work = await setup.work()
+    const removal = (await work.journal.listRequests()).find(
+      (each) => each.event === 'mesh/operator.remove.requested' && each.state === 'running' && !isLost(each),
+    )
+    if (removal)
+      throw new OnehopError('request-in-progress', {
+        service: 'the operator',
+        request: removal.id,
+        attempt: removal.phase ?? 'begun',
+      })
     const snapshot = await takeSnapshot(work)
     const [unreadable] = snapshot.failures.filter(
       (each) => each.code.startsWith('kubernetes') || each.code.startsWith('tailscale'),
     )
     const seconds = work.mesh.deadlines.operator
-    if (unreadable) return { work: 'none' as const, seconds, failure: unreadable }
+    if (unreadable) return { work: 'none' as const, ours: false, seconds, failure: unreadable }
     const [problem] = preflightMesh(work.mesh, snapshot).filter((each) =>
       /^(cluster|operator|namespace)-/.test(each.code),
     )
     return {
       work: operatorWork(work.mesh, snapshot),
+      // One that is still to be installed will be.
+      ours: snapshot.cluster?.operator?.ours ?? true,
       seconds,
       ...(problem && { failure: problem }),
     }
@@ -28,40 +40,44 @@ export function lookAtOperator(step: Step, meshFile: string) {
 }
 
 /** Applies each part of the installation, in order; the first failure ends it. */
-export async function applyOperator(step: Step, meshFile: string): Promise<Outcome<void>> {
+export async function applyOperator(step: Step, setup: Setup): Promise<Outcome<void>> {
   for (const [part, apply] of Object.entries(parts)) {
     // The ProxyClass is refused until the API server has taken in its kind, a moment after Helm has applied it.
+    // One at a time, also across runs: Helm refuses a second one, and leaves its release locked when it is killed.
+    const alone = async () => (await setup.journal()).exclusively('operator', () => apply(setup))
     const applied = await (part === 'proxy-class'
-      ? awaited(step, `operator/${part}: apply`, { seconds: 30, patient: true, look: () => apply(meshFile) })
-      : tried(step, `operator/${part}: apply`, () => apply(meshFile)))
+      ? awaited(step, `operator/${part}: apply`, { seconds: 30, patient: true, look: alone })
+      : tried(step, `operator/${part}: apply`, alone))
     if (!applied.ok) return applied
   }
   return { ok: true, value: undefined }
 }
 
 /** Waits until the operator has joined the tailnet. */
-export const awaitOperator = (step: Step, meshFile: string, seconds: number): Promise<Outcome<void>> =>
-  awaited(step, 'operator: prove', { seconds, patient: true, look: () => proveOperator(meshFile) })
+export const awaitOperator = (step: Step, setup: Setup, seconds: number): Promise<Outcome<void>> =>
+  awaited(step, 'operator: prove', { seconds, patient: true, look: () => proveOperator(setup) })
 
 const parts = {
-  namespace: async (meshFile: string) => {
-    const { mesh, systems } = await loadWork(meshFile)
+  namespace: async (setup: Setup) => {
+    const { mesh, systems } = await setup.work()
     await systems.kubernetes.applyNamespace(mesh.operator.namespace)
   },
-  secret: async (meshFile: string) => {
-    const { mesh, systems } = await loadWork(meshFile)
-    const { clientIdFile, clientSecretFile } = mesh.operator.credentials
-    const [id, secret] = await Promise.all([readCredential(clientIdFile), readCredential(clientSecretFile)])
-    await systems.kubernetes.applyOAuthSecret(mesh.operator.namespace, { id, secret })
-  },
-  helm: async (meshFile: string) => {
-    const { mesh, systems } = await loadWork(meshFile)
+  secret: writeSecret,
+  helm: async (setup: Setup) => {
+    const { mesh, systems } = await setup.work()
     await systems.helm.upgradeInstall({ ...mesh.operator, values: helmValues(mesh) })
   },
-  'proxy-class': async (meshFile: string) => {
-    const { mesh, systems } = await loadWork(meshFile)
+  'proxy-class': async (setup: Setup) => {
+    const { mesh, systems } = await setup.work()
     await systems.kubernetes.applyProxyClass(mesh.operator.proxyClass)
   },
+}
+
+/** The operator's Secret from the credential files. @throws OnehopError credentials-missing, secret-not-ours */
+export async function writeSecret(setup: Setup): Promise<void> {
+  const { mesh, systems } = await setup.work()
+  const client = await readClient(mesh.operator.credentials)
+  await systems.kubernetes.applyOAuthSecret(mesh.operator.namespace, client)
 }
 
 /** Our values under the user's own, which win. */
@@ -91,8 +107,8 @@ function merge(base: Record<string, unknown>, over: Record<string, unknown>): Re
 }
 
 /** Ready is not enough: an operator without DNS is Running and Ready, and deaf. Its device must be on the tailnet. */
-async function proveOperator(meshFile: string): Promise<void> {
-  const work = await loadWork(meshFile)
+async function proveOperator(setup: Setup): Promise<void> {
+  const work = await setup.work()
   const snapshot = await takeSnapshot(work)
   const [failure] = [
     ...snapshot.failures,

@@ -1,5 +1,4 @@
 import { fromFailure, toOnehopError } from '../errors.ts'
-import { loadWork } from '../load-mesh.ts'
 import { type ClusterService, selectServices } from '../plan/mesh.ts'
 import { preflightMesh, preflightService } from '../plan/preflight.ts'
 import type { Systems } from '../systems/systems.ts'
@@ -15,7 +14,7 @@ export async function preflightWave(
   { wave, names }: { wave: string; names: string[] },
 ): Promise<Attempt[]> {
   const looked = await tried(step, `${wave}: preflight`, async () => {
-    const { mesh, systems, journal } = await loadWork(moving.meshFile)
+    const { mesh, systems, journal } = await moving.setup.work()
     const snapshot = await takeSnapshot({ mesh, systems, journal })
     // Thrown, so that the step tries again what could not be reached.
     const unreachable = snapshot.failures.find((each) => each.kind === 'system')
@@ -41,11 +40,11 @@ async function oldPathFailure(systems: Systems, service: ClusterService) {
 }
 
 async function begin(
-  { meshFile, request, run }: Moving,
+  { setup, request, run }: Moving,
   service: ClusterService,
   cluster: string,
 ): Promise<Attempt> {
-  const { journal, mesh } = await loadWork(meshFile)
+  const { journal, mesh } = await setup.work()
   return journal.begin(service.name, { request, run, cluster, tailnet: mesh.tailnet }).then(
     ({ attempt }) => ({ name: service.name, attempt }),
     (thrown: unknown) => ({ name: service.name, failure: toOnehopError(thrown).toJSON() }),

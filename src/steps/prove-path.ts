@@ -1,18 +1,19 @@
 import { OnehopError } from '../errors.ts'
+import { findDevice, namesProblem, silentPort } from '../plan/device-problems.ts'
 import type { ClusterService, Mesh } from '../plan/mesh.ts'
-import { deviceName } from '../plan/paths.ts'
+import { deviceName, devicePorts, hasOldPath, ingressName, ingressWish, proxyKey } from '../plan/paths.ts'
 import type { ProxyFacts } from '../systems/kubernetes.ts'
 import type { Answer, Probes, Target } from '../systems/probes.ts'
-import { magicDns } from '../systems/probes.ts'
 import type { Systems } from '../systems/systems.ts'
 
 /** What was proven of the new path, and how: `backend` says what shows that both paths end in the same place. */
 export type Proof = {
   address: string
   ms: number
-  oldMs: number
+  /** Absent where there is no old path. */
+  oldMs?: number
   direct: boolean
-  backend: 'identity' | 'run_id' | 'proxy destination'
+  backend: 'identity' | 'run_id' | 'proxy destination' | 'ingress backend'
   deviceId: string
 }
 
@@ -21,24 +22,55 @@ export type Proof = {
  * runs; the local tailscaled knows the peer; both resolvers give its address; every port speaks the protocol; old and
  * new path end in the same backend.
  *
+ * `old: false` where there is no old path any more: then where the proxy forwards to says which backend it is.
+ *
  * @throws OnehopError of kind proof, naming what was missing
  */
-export async function provePath(systems: Systems, mesh: Mesh, service: ClusterService): Promise<Proof> {
-  const name = deviceName(mesh, service)
-  const { proxy, address, deviceId } = await proveDevice(systems, mesh, service)
-  const direct = await provePeer(systems, { name, tag: service.tag })
-  await proveNames(systems, { name, address })
-  const news = await probeAll(systems.probes, service, (each) => ({ host: name, port: each.port }))
+export async function provePath(
+  systems: Systems,
+  mesh: Mesh,
+  service: ClusterService,
+  { old = true }: { old?: boolean } = {},
+): Promise<Proof> {
+  const { proxy, address, deviceId, direct } = await proveReachable(systems, mesh, service)
+  const news = await probeDevice(systems.probes, mesh, service)
   const silent = news.find((each) => !each.answer.ok)
   if (silent && !silent.answer.ok) throw silentPort(service, silent.target, silent.answer)
-  const olds = await probeAll(systems.probes, service, (each) => ({ host: 'localhost', port: each.portMap }))
+  const olds =
+    old && hasOldPath(service)
+      ? await probeAll(systems.probes, service, (each) => ({ host: 'localhost', port: each.portMap }))
+      : []
   const backend = await proveBackend(systems, { service, proxy, olds, news })
-  return { address, direct, backend, deviceId, ms: slowest(news), oldMs: slowest(olds) }
+  const oldMs = olds.length > 0 && { oldMs: slowest(olds) }
+  return { address, direct, backend, deviceId, ms: slowest(news), ...oldMs }
 }
 
-/** Proves that the old path answers before anything is changed: else there would be nothing to go back to. */
+/**
+ * The first request to a name waits until its certificate is made, for a minute and more. One that gave up early would
+ * begin anew each time, so this one is patient; the proofs come after it.
+ *
+ * @throws OnehopError of kind proof, naming what was missing
+ */
+export async function warmUp(systems: Systems, mesh: Mesh, service: ClusterService): Promise<void> {
+  const { name } = await proveReachable(systems, mesh, service)
+  const page = typeof service.probe === 'object' ? service.probe.http : '/'
+  const answer = await systems.probes.https(name, page, 30_000)
+  if (!answer.ok) throw silentPort(service, { host: name, port: 443 }, answer)
+}
+
+/** The device is there under its name, and this machine knows the way to it. */
+async function proveReachable(systems: Systems, mesh: Mesh, service: ClusterService) {
+  const name = deviceName(mesh, service)
+  const device = await proveDevice(systems, mesh, service)
+  const direct = await provePeer(systems, { name, tag: service.tag })
+  await proveNames(systems, { name, address: device.address })
+  return { ...device, name, direct }
+}
+
+/** Proves that the old path, if there is one, answers before anything is changed: else there would be nothing to go back to. */
 export async function proveOldPath({ probes }: Systems, service: ClusterService): Promise<number> {
-  const answers = await probeAll(probes, service, (each) => ({ host: 'localhost', port: each.portMap }))
+  if (!hasOldPath(service)) return 0
+  const answers = await probePortMaps(probes, service)
   for (const { target, answer } of answers)
     if (!answer.ok)
       throw new OnehopError('old-path-silent', {
@@ -54,49 +86,46 @@ export async function probePaths(
   { probes }: Systems,
   mesh: Mesh,
   service: ClusterService,
-): Promise<{ old: Probed[]; fresh: Probed[] }> {
-  const name = deviceName(mesh, service)
+  { throughCaddy = true }: { throughCaddy?: boolean } = {},
+): Promise<{ portMaps: Probed[]; urls: Probed[]; fresh: Probed[] }> {
   const page = typeof service.probe === 'object' ? service.probe.http : '/'
   const [portMaps, urls, fresh] = await Promise.all([
-    probeAll(probes, service, (each) => ({ host: 'localhost', port: each.portMap })),
+    hasOldPath(service) ? probePortMaps(probes, service) : [],
     Promise.all(
-      Object.entries(service.routes).map(async ([site, port]) => ({
+      Object.entries(throughCaddy ? service.routes : {}).map(async ([site, port]) => ({
         target: { host: site, port },
         answer: await probes.throughCaddy(site, page),
       })),
     ),
-    probeAll(probes, service, (each) => ({ host: name, port: each.port })),
+    probeDevice(probes, mesh, service),
   ])
-  return { old: [...portMaps, ...urls], fresh }
+  return { portMaps, urls, fresh }
+}
+
+/** Every port map of a service, once. */
+export const probePortMaps = (probes: Probes, service: ClusterService): Promise<Probed[]> =>
+  probeAll(probes, service, ({ portMap }) => ({ host: 'localhost', port: portMap }))
+
+/** Every port of the device name, once: what any machine of the tailnet can ask. */
+export async function probeDevice(probes: Probes, mesh: Mesh, service: ClusterService): Promise<Probed[]> {
+  const host = deviceName(mesh, service)
+  if (service.mode !== 'https') return probeAll(probes, service, ({ port }) => ({ host, port }))
+  return Promise.all(
+    devicePorts(service).map(async ({ port, probe: own }) => {
+      const asked = own ?? service.probe
+      const path = typeof asked === 'object' ? (asked.identity ?? asked.http) : '/'
+      return { target: { host, port }, answer: await probes.https(host, path) }
+    }),
+  )
 }
 
 export type Probed = { target: Target; answer: Answer }
 
-async function proveDevice({ kubernetes }: Systems, { operator, tailnet }: Mesh, service: ClusterService) {
-  const { name, object, hostname } = service
-  const namespace = operator.namespace
-  const proxy: ProxyFacts | undefined = (await kubernetes.proxies(namespace))[service.service]
-  if (proxy?.trouble)
-    throw new OnehopError('proxy-pod-stuck', { service: name, object, namespace, message: proxy.trouble })
-  const { fqdn, deviceId, current } = proxy ?? {}
-  const [address] = proxy?.addresses ?? []
-  if (!proxy || !fqdn || !deviceId || !address || !current) {
-    const message = proxy
-      ? fqdn
-        ? 'its pod has just been replaced'
-        : 'it has not logged in yet'
-      : 'the operator has not made it yet'
-    throw new OnehopError('device-not-ready', {
-      service: name,
-      object,
-      namespace,
-      message,
-    })
-  }
-  // Control hands out another name when the asked one is held; the operator does not mind.
-  if (fqdn !== `${hostname}.${tailnet}`)
-    throw new OnehopError('name-not-given', { found: fqdn, hostname, service: name })
-  return { proxy, address, deviceId }
+async function proveDevice({ kubernetes }: Systems, mesh: Mesh, service: ClusterService) {
+  const proxies = await kubernetes.proxies(mesh.operator.namespace)
+  const found = findDevice(mesh, service, proxies[proxyKey(service)])
+  if (found instanceof OnehopError) throw found
+  return found
 }
 
 /**
@@ -112,22 +141,9 @@ async function provePeer(
   return peer.direct
 }
 
-async function proveNames(
-  { probes }: Systems,
-  { name, address }: { name: string; address: string },
-): Promise<void> {
-  const found = await probes.resolve(name)
-  for (const [resolver, answer] of [
-    [`MagicDNS (${magicDns})`, found.magicDns],
-    ['the system resolver', found.system],
-  ] as const)
-    if (typeof answer === 'string' || !answer.includes(address))
-      throw new OnehopError('dns-wrong', {
-        resolver,
-        name,
-        expected: address,
-        found: typeof answer === 'string' ? answer : answer.join(' '),
-      })
+async function proveNames({ probes }: Systems, wanted: { name: string; address: string }): Promise<void> {
+  const problem = namesProblem(await probes.resolve(wanted.name), wanted)
+  if (problem) throw problem
 }
 
 function probeAll(
@@ -149,21 +165,8 @@ function probe(probes: Probes, kind: ClusterService['probe'], target: Target): P
   return probes.http(target, kind.identity ?? kind.http)
 }
 
-function silentPort(
-  service: ClusterService,
-  { host: name, port }: Target,
-  answer: Extract<Answer, { ok: false }>,
-): OnehopError {
-  const { message } = answer
-  if (answer.refused || /no answer|EHOSTUNREACH|ETIMEDOUT/.test(message))
-    return new OnehopError('port-silent', { name, port, message, tag: service.tag })
-  const asked = service.ports.find((each) => each.port === port)?.probe ?? service.probe
-  const protocol = typeof asked === 'string' ? asked : 'http'
-  return new OnehopError('protocol-wrong', { name, port, message, protocol, service: service.name })
-}
-
 async function proveBackend(
-  { kubernetes }: Systems,
+  { kubernetes, ingresses }: Systems,
   {
     service,
     proxy,
@@ -180,6 +183,14 @@ async function proveBackend(
     if (old !== fresh) throw new OnehopError('backend-differs', { service: service.name, old, new: fresh })
     return service.probe === 'redis' ? 'run_id' : 'identity'
   }
+  if (service.mode === 'https') {
+    const ingress = await ingresses.read(service.namespace, ingressName(service))
+    const wish = ingressWish(service)
+    const found = ingress?.wish && `${ingress.wish.service}:${ingress.wish.port}`
+    const wanted = `${wish.service}:${wish.port}`
+    if (found === wanted) return 'ingress backend'
+    throw new OnehopError('backend-differs', { service: service.name, old: wanted, new: found ?? '(none)' })
+  }
   const facts = await kubernetes.service(service.namespace, service.object)
   const [destination, clusterIP] = [proxy.destination ?? '(unknown)', facts?.clusterIP ?? '(none)']
   if (destination !== clusterIP)
@@ -187,4 +198,4 @@ async function proveBackend(
   return 'proxy destination'
 }
 
-const slowest = (all: Probed[]) => Math.max(...all.map((each) => each.answer.ms))
+const slowest = (all: Probed[]) => Math.max(0, ...all.map((each) => each.answer.ms))

@@ -2,40 +2,64 @@ import pRetry from 'p-retry'
 import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
 
 /**
- * The part of Inngest's step tools that the workflows use. `onehop rollback --local` runs the same workflows over
- * `localStep`, with no engine at all.
+ * What the workflows run over. A step's failure is an answer, not an exception: a coded error would lose its code at the
+ * engine's border, and a proof that fails must go straight to rollback instead of being retried for minutes.
+ * `createStep` makes one of the engine's step tools; `onehop rollback --local` runs the same workflows without an engine.
  */
 export type Step = {
   /** Results go through JSON. */
-  run<T>(id: string, work: () => Promise<T>): Promise<T>
+  run<T>(id: string, work: () => Promise<T>, options?: StepOptions): Promise<Outcome<T>>
   sleep(id: string, milliseconds: number): Promise<void>
-  sendEvent(id: string, event: { id?: string; name: string; data: Record<string, unknown> }): Promise<unknown>
+  sendEvent(id: string, event: Sent | Sent[]): Promise<unknown>
 }
 
-export const localStep: Step = {
+/** `always`: also when the request was aborted (it undoes, or it only looks). `rest`: seconds of sleep that follow. */
+export type StepOptions = { always?: boolean; rest?: number }
+export type Sent = { id?: string; name: string; data: Record<string, unknown> }
+export type Outcome<T> = { ok: true; value: T } | { ok: false; failure: Failure }
+
+/** The part of Inngest's step tools that is used. */
+export type EngineStep = {
+  run<T>(id: string, work: () => Promise<T>): Promise<T>
+  sleep(id: string, milliseconds: number): Promise<void>
+  sendEvent(id: string, event: Sent | Sent[]): Promise<unknown>
+}
+
+/** Around each step: says in the journal that the run lives, and refuses one that was aborted or given up. */
+export type Attend = <T>(phase: string, options: StepOptions, work: () => Promise<T>) => Promise<T>
+
+export const createStep = (engine: EngineStep, attend: Attend): Step => ({
+  run: (id, work, options = {}) =>
+    engine.run(id, async () => {
+      try {
+        return { ok: true as const, value: await attend(id, options, work) }
+      } catch (thrown) {
+        return { ok: false as const, failure: toOnehopError(thrown).toJSON() }
+      }
+    }),
+  sleep: (id, milliseconds) => engine.sleep(id, milliseconds),
+  sendEvent: (id, event) => engine.sendEvent(id, event),
+})
+
+/** Steps without an engine: here and now, and what would be told is told to nobody. */
+export const localEngine: EngineStep = {
   run: (_, work) => work(),
   sleep: (_, milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
   sendEvent: async () => undefined,
 }
 
-export type Outcome<T> = { ok: true; value: T } | { ok: false; failure: Failure }
-
 /**
- * One step whose failure is an answer, not an exception: a coded error would lose its code at the engine's border, and
- * a proof that fails must go straight to rollback instead of being retried for minutes. A system that cannot be
- * reached is tried again here, for about 10 s; a worker that dies is the engine's to retry.
+ * One step. A system that cannot be reached is tried again here, for about 10 s; a worker that dies is the engine's to
+ * retry.
  */
-export function tried<T>(step: Step, id: string, work: () => Promise<T>): Promise<Outcome<T>> {
-  return step.run(id, async (): Promise<Outcome<T>> => {
-    try {
-      return { ok: true, value: await withPatience(work) }
-    } catch (thrown) {
-      return { ok: false, failure: toOnehopError(thrown).toJSON() }
-    }
-  })
-}
+export const tried = <T>(
+  step: Step,
+  id: string,
+  work: () => Promise<T>,
+  options?: StepOptions,
+): Promise<Outcome<T>> => step.run(id, () => withPatience(work), options)
 
-/** Tries again what failed because a system could not be reached. */
+/** Tries again what failed because a system could not be reached, or because somebody else wrote at the same moment. */
 export function withPatience<T>(work: () => Promise<T>): Promise<T> {
   const transient = (thrown: unknown) =>
     thrown instanceof OnehopError && thrown.kind === 'system' && thrown.code !== 'internal'
@@ -48,46 +72,69 @@ export function withPatience<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /**
- * Waits for something that takes a while: polls inside steps of at most 10 s, and sleeps in the engine in between, so
- * that the wait survives a restart of the worker. A failure that is not of kind proof ends the wait, unless `patient`;
- * with `reach`, a system that cannot be reached is waited for too.
+ * Waits for something that takes a while: polls inside steps of at most 10 s, and sleeps in the engine in between, longer
+ * each time, so that the wait survives a restart of the worker and stays within the engine's number of steps. A failure
+ * that is not of kind proof ends the wait, unless `patient`; with `reach`, a system that cannot be reached is waited for too.
  */
 export async function awaited<T>(
   step: Step,
   id: string,
-  { seconds, look, patient = false, reach = false }: Wait<T>,
+  { seconds, look, patient = false, reach = false, always = false }: Wait<T>,
 ): Promise<Outcome<T>> {
   const hopeless = ({ kind, code }: Failure) =>
     final.has(code) || (kind !== 'proof' && !patient && !(reach && kind === 'system' && code !== 'internal'))
-  for (let waited = 0, round = 1; ; waited += chunk + 1, round++) {
-    const outcome = await step.run(round === 1 ? id : `${id} (${round})`, () =>
-      polled(look, Math.min(chunk, seconds - waited), hopeless),
+  for (let waited = 0, round = 1; ; round++) {
+    const rest = restAfter(round)
+    const outcome = await step.run(
+      round === 1 ? id : `${id} (${round})`,
+      () => polled(look, Math.min(chunk, seconds - waited), hopeless),
+      { always, rest },
     )
-    if (outcome.ok || hopeless(outcome.failure) || waited + chunk + 1 >= seconds) return outcome
-    await step.sleep(`${id}: wait (${round})`, 1000)
+    waited += chunk + rest
+    if (outcome.ok || hopeless(outcome.failure) || waited >= seconds) return outcome
+    await step.sleep(`${id}: wait (${round})`, rest * 1000)
   }
 }
 
-type Wait<T> = { seconds: number; look: () => Promise<T>; patient?: boolean; reach?: boolean }
+/** How many steps of the engine a wait of so many seconds takes at most. */
+export function stepsOfWait(seconds: number): number {
+  let [waited, round] = [0, 0]
+  while (waited < seconds) waited += chunk + restAfter(++round)
+  return 2 * round
+}
 
-/** A step polls for at most so many seconds. */
+type Wait<T> = {
+  seconds: number
+  look: () => Promise<T>
+  patient?: boolean
+  reach?: boolean
+  always?: boolean
+}
+
+/** A step polls for at most so many seconds, so that a worker that dies repeats little. */
 const chunk = 10
+const restAfter = (round: number) => Math.min(30, Math.ceil(1.5 ** (round - 1)))
 
-/** Proofs that more waiting cannot mend. */
-const final = new Set<string>(['name-not-given', 'backend-differs'])
+/** Failures that more waiting cannot mend. */
+const final = new Set<string>([
+  'name-not-given',
+  'https-not-enabled',
+  'backend-differs',
+  'request-superseded',
+  'request-aborted',
+])
 
 async function polled<T>(
   look: () => Promise<T>,
   seconds: number,
   hopeless: (failure: Failure) => boolean,
-): Promise<Outcome<T>> {
+): Promise<T> {
   const until = Date.now() + seconds * 1000
   for (;;) {
     try {
-      return { ok: true, value: await withPatience(look) }
+      return await withPatience(look)
     } catch (thrown) {
-      const failure = toOnehopError(thrown).toJSON()
-      if (hopeless(failure) || Date.now() > until) return { ok: false, failure }
+      if (hopeless(toOnehopError(thrown).toJSON()) || Date.now() > until) throw thrown
     }
     await new Promise((resolve) => setTimeout(resolve, 250))
   }

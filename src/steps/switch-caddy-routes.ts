@@ -1,6 +1,7 @@
 import type { ClusterService, Mesh } from '../plan/mesh.ts'
 import { type RouteEdit, routesOf } from '../plan/paths.ts'
 import type { Systems } from '../systems/systems.ts'
+import type { SharedChange } from './change-wave.ts'
 
 /** The upstreams of one service's routes, in one Caddyfile: tokens of the file, never the file. */
 export type SwitchState = { file: string; routes: Array<{ site: string; upstream: string }> }
@@ -31,16 +32,32 @@ export const switchCaddyRoutes = {
   async write(
     { caddy }: Systems,
     swaps: Swap[],
-    options: { expectRunning?: boolean } = {},
+    options: { expectRunning?: boolean; force?: boolean } = {},
   ): Promise<{ reloaded: boolean }> {
     const edits = swaps.flatMap(({ from, to }) => editsOf(from, to))
     return edits.length > 0 ? caddy.switchRoutes(edits, options) : { reloaded: false }
   },
 }
 
-type Swap = { from: SwitchState; to: SwitchState }
+/** The switch of a wave: one edit, one reload. */
+export const switchChange: SharedChange<SwitchState> = {
+  id: 'switch',
+  async read({ mesh, systems }, service) {
+    const before = await switchCaddyRoutes.read(systems, mesh, service)
+    if (before.routes.length === 0) return undefined
+    return { before, target: switchCaddyRoutes.target(before, mesh, service) }
+  },
+  write: (systems, pairs) =>
+    switchCaddyRoutes.write(
+      systems,
+      pairs.map(({ before, target }) => ({ from: before, to: target })),
+    ),
+}
 
-function editsOf(from: SwitchState, to: SwitchState): RouteEdit[] {
+export type Swap = { from: SwitchState; to: SwitchState }
+
+/** The routes whose upstreams differ, each from its upstream in `from` to that in `to`. */
+export function editsOf(from: SwitchState, to: SwitchState): RouteEdit[] {
   return to.routes.flatMap(({ site, upstream }, index) => {
     const earlier = from.routes[index]?.upstream
     return earlier && earlier !== upstream ? [{ site, from: earlier, to: upstream }] : []

@@ -1,128 +1,283 @@
-import { type Failure, OnehopError } from '../errors.ts'
-import type { State } from '../journal.ts'
-import { loadWork } from '../load-mesh.ts'
-import { annotateService, type ExposeState } from './annotate-service.ts'
-import { proveWithdrawn } from './prove-withdrawn.ts'
-import { awaited, type Step } from './step.ts'
-import { type SwitchState, switchCaddyRoutes } from './switch-caddy-routes.ts'
+import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
+import type { ChangeRecord, Entry, State } from '../journal.ts'
+import { isClusterService } from '../plan/mesh.ts'
+import type { Setup, Work } from '../setup.ts'
+import { type AllowState, allowService } from './allow-service.ts'
+import { guardedTogether } from './attempt.ts'
+import { type Exposure, isIngress, writeExposure } from './expose-service.ts'
+import { proveOldPath } from './prove-path.ts'
+import { exposedKey, proveWithdrawn, stillExposed } from './prove-withdrawn.ts'
+import { refuseNoWayBack } from './refuse-no-way-back.ts'
+import type { RemovalState } from './remove-caddy-route.ts'
+import { type CaddyUndo, restoreCaddyRoutes } from './restore-caddy-routes.ts'
+import { setServiceType, type TypeState } from './set-service-type.ts'
+import { awaited, type Step, tried } from './step.ts'
+import type { SwitchState } from './switch-caddy-routes.ts'
 
 /** An undo waits this long for a system that cannot be reached: a single-node cluster is away for a minute when it restarts. */
-const reach = { seconds: 120, reach: true }
+const reach = { seconds: 120, reach: true, always: true }
+
+/**
+ * Backwards, but for the node ports: Caddy leaves the device for the port map, which must answer by then; it leaves the
+ * device before the device goes, and that goes before the tag that it bears. What stands side by side is one edit of one
+ * file: a route that was retired comes back with its first upstream at once, so that Caddy reloads once.
+ */
+export const undoOrder: ChangeRecord['id'][][] = [['type'], ['route', 'switch'], ['expose'], ['allow']]
+const retirement: ChangeRecord['id'][] = ['type', 'route']
+
+/** The services that there is something to undo of: of those named, or all that the journal knows. */
+export const touchedServices = (step: Step, setup: Setup, names: string[] | undefined) =>
+  tried(step, 'rollback: list', async () => {
+    const { services } = await setup.mesh()
+    for (const service of names ?? [])
+      if (!services.some((each) => each.name === service))
+        throw new OnehopError('service-unknown', {
+          service,
+          known: services.map((each) => each.name).join(', '),
+        })
+    return (await setup.journal()).touched(names)
+  })
 
 /** Takes the next attempt, so that nothing of the earlier one writes any more, and lists what is to be undone, last change first. */
 export function beginRollback(
   step: Step,
-  { meshFile, request, run, service, attempt, failure }: RollbackOptions,
+  { setup, request, run, attempt, failure, to }: RollbackOptions,
+  service: string,
 ) {
   return awaited(step, `${service}/rollback: begin`, {
     ...reach,
     look: async () => {
-      const { mesh, systems, journal } = await loadWork(meshFile)
-      const entry = await journal.read(service)
+      const { mesh, systems, journal } = await setup.work()
+      // All of it: an undo of what is shared reads the others' records, and must not be stopped by one half way.
+      const entry = (await journal.list()).find((each) => each.service === service)
       const cluster = await systems.kubernetes.clusterId()
       if (entry && entry.state !== 'restored' && entry.cluster !== cluster)
         throw new OnehopError('cluster-changed', { service, expected: entry.cluster, found: cluster })
-      const started = await journal.beginRollback(service, { request, run, attempt, failure })
-      const proxies = started ? await systems.kubernetes.proxies(mesh.operator.namespace) : {}
-      const exposed = started?.changes.find((each) => each.id === 'expose')?.before as ExposeState | undefined
+      const started = await journal.beginRollback(service, { request, run, attempt, failure, to })
       return {
         attempt: started?.attempt,
         seconds: mesh.deadlines.undo,
-        changes:
-          started?.changes
-            .filter((each) => !each.undone)
-            .map((each) => each.id)
-            .reverse() ?? [],
-        deviceId: exposed && proxies[`${exposed.namespace}/${exposed.name}`]?.deviceId,
+        changes: undoOrder
+          .flat()
+          .filter(
+            (id) =>
+              started?.changes.some((each) => each.id === id && !each.undone) &&
+              (to !== 'moved' || retirement.includes(id)),
+          ),
       }
     },
   })
 }
 
 export type RollbackOptions = {
-  meshFile: string
+  setup: Setup
   request: string
   run: string
-  service: string
-  /** The attempt that it was asked for; without it, whatever stands. */
+  services: string[]
+  /** The attempt that it was asked for; without it, whatever stands. Only with one service. */
   attempt?: number | undefined
   failure?: Failure | undefined
+  /** Puts back also what somebody else has changed since. */
+  force?: boolean | undefined
+  /** Only as far as to where the old path was retired from. */
+  to?: 'moved' | undefined
 }
 
-/** Takes one change back, in one step. */
-export const undoChange = (step: Step, of: Undo & { meshFile: string }) =>
-  awaited(step, `${of.service}/${of.id}: undo`, { ...reach, look: () => undo(of.meshFile, of) })
+/**
+ * The device that the undo of an exposure must make disappear. The operator deletes it by the id that its proxy pod has
+ * written down; withdrawn between the pod's login and that moment, it would stay on the tailnet for ever and hold the name.
+ * So the undo waits a little for the id. A pod that cannot start, or an operator that is away, is not waited for.
+ */
+export async function awaitDeviceId(
+  step: Step,
+  { setup, service }: { setup: Setup; service: string },
+): Promise<string | undefined> {
+  const found = await awaited(step, `${service}/expose: await device`, {
+    seconds: 20,
+    always: true,
+    look: async () => {
+      const { mesh, systems, journal } = await setup.work()
+      const change = (await journal.read(service))?.changes.find((each) => each.id === 'expose')
+      if (!change) return {}
+      const target = change.target as Exposure
+      const proxy = (await systems.kubernetes.proxies(mesh.operator.namespace))[exposedKey(target)]
+      if (proxy?.deviceId) return { deviceId: proxy.deviceId }
+      const isExposed = await stillExposed(systems, target)
+      const operator = await systems.kubernetes.operator(mesh.operator.namespace)
+      if (!isExposed || proxy?.trouble || !operator?.running) return {}
+      throw new OnehopError('undo-incomplete', {
+        what: `the device of ${service}`,
+        message: 'it has not said yet which it is',
+        service,
+      })
+    },
+  })
+  return found.ok ? found.value.deviceId : undefined
+}
 
-/** Proves that a change is taken back, and only then writes it down as undone. */
-export function proveUndone(step: Step, { meshFile, service, attempt, id, deviceId, seconds }: Undoing) {
-  return awaited(step, `${service}/${id}: prove undone`, {
+/** Takes changes of one service back, in one step: one, or those that share a file. */
+export const undoChanges = (step: Step, of: Undo & { setup: Setup }) =>
+  awaited(step, `${of.service}/${named(of.ids)}: undo`, { ...reach, look: () => undo(of.setup, of) })
+
+/**
+ * Takes changes of several services back in one edit, where they share a file: one reload for all of them. What fails
+ * together may still be undone one by one, so this is only the first try. @returns who has no way back, and was left out
+ */
+export const undoTogether = (step: Step, { setup, services, force = false }: Together) =>
+  awaited(step, `${services.length} services/${named(services.flatMap((each) => each.ids))}: undo`, {
+    ...reach,
+    look: async () => {
+      const work = await setup.work()
+      const left: string[] = []
+      await guardedTogether(work.journal, services, async (entries) => {
+        const changes: ChangeRecord[] = []
+        for (const entry of entries) {
+          const ids = services.find((each) => each.name === entry.service)?.ids ?? []
+          if (!force && leaves(ids) && !(await hasWayBack(work, entry))) left.push(entry.service)
+          else changes.push(...entry.changes.filter((each) => ids.includes(each.id)))
+        }
+        await undoShared(work, changes, force)
+      })
+      return left
+    },
+  })
+
+/** Whether changes edit a file that services share. */
+export const areShared = (ids: ChangeRecord['id'][]) => ids.every((id) => id !== 'expose' && id !== 'type')
+
+/** Proves that changes are taken back, and only then writes them down as undone. */
+export function proveUndone(step: Step, { setup, service, attempt, ids, deviceId, seconds }: Undoing) {
+  return awaited(step, `${service}/${named(ids)}: prove undone`, {
     seconds,
     reach: true,
+    always: true,
     look: async () => {
-      const { mesh, systems, journal } = await loadWork(meshFile)
-      const change = (await journal.read(service))?.changes.find((each) => each.id === id)
-      if (change && id === 'expose')
+      const { mesh, systems, journal } = await setup.work()
+      const [change] = (await journal.read(service))?.changes.filter((each) => ids.includes(each.id)) ?? []
+      const [here] = mesh.services.filter(isClusterService).filter((each) => each.name === service)
+      // A node forwards the port only a moment after the Service has it again.
+      if (change?.id === 'type' && here)
+        await proveOldPath(systems, here).catch((thrown: unknown) => {
+          const { message } = toOnehopError(thrown)
+          throw new OnehopError('undo-incomplete', { what: `the port map of ${service}`, message, service })
+        })
+      if (change?.id === 'expose')
         await proveWithdrawn(systems, {
-          before: change.before as ExposeState,
+          before: change.before as Exposure,
+          target: change.target as Exposure,
           operatorNamespace: mesh.operator.namespace,
           service,
           deviceId,
         })
-      await journal.guarded(service, attempt, async (entry, save) => {
-        const changes = entry.changes.map((each) => (each.id === id ? { ...each, undone: true } : each))
-        await save({ ...entry, changes })
-      })
+      await journal.recordUndone(service, attempt, ids)
     },
   })
 }
 
-/** Waits until the journal says how the rollback of an attempt ended: the journal cannot miss it, as a wait for an event could. */
-export async function awaitRollback(
+/**
+ * Waits until the journal says how the rollbacks of some attempts ended: the journal cannot miss it, as a wait for an
+ * event could. One wait for all of them, or a wave's would be too many steps for one run of the engine.
+ */
+export async function awaitRollbacks(
   step: Step,
-  { meshFile }: { meshFile: string },
-  { name, attempt }: { name: string; attempt: number },
-) {
-  const outcome = await awaited(step, `${name}/rollback: await`, {
-    seconds: 600,
-    look: async (): Promise<State> => {
-      const entry = await (await loadWork(meshFile)).journal.read(name)
-      if (entry && entry.attempt > attempt && entry.state !== 'rolling-back') return entry.state
-      throw new OnehopError('undo-incomplete', {
-        what: `the rollback of ${name}`,
-        message: 'it has not ended',
-        service: name,
+  setup: Setup,
+  { wave, attempts }: { wave: string; attempts: Array<{ name: string; attempt: number }> },
+): Promise<Record<string, State>> {
+  if (attempts.length === 0) return {}
+  const outcome = await awaited(step, `${wave}/rollback: await`, {
+    seconds: rollbackSeconds,
+    always: true,
+    look: async (): Promise<Record<string, State>> => {
+      const entries = await (await setup.journal()).list()
+      const found = attempts.map(({ name, attempt }) => {
+        const entry = entries.find((each) => each.service === name)
+        if (entry && entry.attempt > attempt && entry.state !== 'rolling-back')
+          return [name, entry.state] as const
+        const what = `the rollback of ${name}`
+        throw new OnehopError('undo-incomplete', { what, message: 'it has not ended', service: name })
       })
+      return Object.fromEntries(found)
     },
   })
-  return outcome.ok && outcome.value === 'restored' ? 'restored' : 'rollback-incomplete'
+  return outcome.ok ? outcome.value : {}
 }
 
-type Undoing = Undo & { meshFile: string; deviceId: string | undefined; seconds: number }
-type Undo = { service: string; attempt: number; id: 'expose' | 'switch' }
+/** How long a migration waits for the rollbacks that it asked for. */
+export const rollbackSeconds = 600
 
-async function undo(meshFile: string, { service, attempt, id }: Undo): Promise<void> {
-  const { systems, journal } = await loadWork(meshFile)
+type Undoing = Undo & { setup: Setup; deviceId: string | undefined; seconds: number }
+type Undo = { service: string; attempt: number; ids: ChangeRecord['id'][]; force?: boolean | undefined }
+type Together = {
+  setup: Setup
+  services: Array<{ name: string; attempt: number; ids: ChangeRecord['id'][] }>
+  force?: boolean | undefined
+}
+
+/** Whether a service leaves its device with these. */
+const leaves = (ids: ChangeRecord['id'][]) => ids.includes('switch') || ids.includes('expose')
+
+const hasWayBack = (work: Work, entry: Entry): Promise<boolean> =>
+  refuseNoWayBack(work, entry).then(
+    () => true,
+    (thrown: unknown) => {
+      if (toOnehopError(thrown).code === 'port-map-gone') return false
+      throw thrown
+    },
+  )
+
+const named = (ids: ChangeRecord['id'][]) => [...new Set(ids)].join('+')
+
+async function undo(setup: Setup, { service, attempt, ids, force = false }: Undo): Promise<void> {
+  const work = await setup.work()
+  const { systems, journal } = work
   await journal.guarded(service, attempt, async (entry) => {
-    const change = entry.changes.find((each) => each.id === id)
+    const changes = entry.changes.filter((each) => ids.includes(each.id))
+    const [change] = changes
     if (!change) return
-    switch (id) {
-      case 'expose': {
-        const from = change.target as ExposeState
-        // A Service that is gone, or another of that name, holds nothing of ours.
-        const now = await systems.kubernetes.service(from.namespace, from.name)
-        if (now?.uid === from.uid)
-          await annotateService.write(systems, { from, to: change.before as ExposeState, undo: true })
-        return
-      }
-      case 'switch':
-        await switchCaddyRoutes.write(
-          systems,
-          [{ from: change.target as SwitchState, to: change.before as SwitchState }],
-          { expectRunning: false },
-        )
-        return
-      default:
-        return id satisfies never
+    if (!force && leaves(ids)) await refuseNoWayBack(work, entry)
+    if (areShared(ids)) return undoShared(work, changes, force)
+    const target = change.target as Exposure | TypeState
+    const options = { undo: true, force, service }
+    const exposed = change.id === 'expose' && {
+      from: target as Exposure,
+      to: change.before as Exposure,
+      ...options,
     }
+    // An Ingress is an object of our own: it goes also when its Service is gone.
+    if (exposed && isIngress(exposed.from)) return writeExposure(systems, exposed)
+    // A Service that is gone, or another of that name, holds nothing of ours.
+    if ((await systems.kubernetes.service(target.namespace, target.name))?.uid !== target.uid) return
+    if (exposed) return writeExposure(systems, exposed)
+    const [from, to] = [change.target as TypeState, change.before as TypeState]
+    return setServiceType.write(systems, { from, to, ...options })
   })
 }
+
+/** Changes of one file, of one service or several. */
+async function undoShared(
+  { systems, journal }: Work,
+  changes: ChangeRecord[],
+  force: boolean,
+): Promise<void> {
+  const allowed = changes.filter((each) => each.id === 'allow')
+  if (allowed.length > 0)
+    await allowService.undo(
+      systems,
+      allowed.map((each) => each.target as AllowState),
+      force,
+    )
+  const caddy = caddyUndo(changes)
+  if (caddy.removed.length + caddy.swaps.length === 0) return
+  const others = (await journal.list()).filter(
+    ({ state, fellBack }) => !fellBack && (state === 'rolling-back' || state === 'rollback-incomplete'),
+  )
+  const standing = others.flatMap((each) => each.changes).filter((each) => !each.undone)
+  await restoreCaddyRoutes(systems, caddy, { force, underWay: caddyUndo(standing) })
+}
+
+const caddyUndo = (changes: ChangeRecord[]): CaddyUndo => ({
+  removed: changes.filter((each) => each.id === 'route').map((each) => each.before as RemovalState),
+  swaps: changes
+    .filter((each) => each.id === 'switch')
+    .map(({ before, target }) => ({ from: target as SwitchState, to: before as SwitchState })),
+})

@@ -3,8 +3,11 @@ import { isDeepStrictEqual } from 'node:util'
 import { messageOf, OnehopError } from '../errors.ts'
 import { diffAdapted } from '../plan/caddyfile.ts'
 
-/** Caddy's admin API, as far as it is needed: what runs, and a new config as a whole. `file` is only for messages. */
-export function createCaddyAdmin({ admin, file }: { admin: string; file: string }) {
+/**
+ * Caddy's admin API, as far as it is needed: what runs, and a new config as a whole. `file` is only for messages; `call` is
+ * handed in where an answer is to be lost.
+ */
+export function createCaddyAdmin({ admin, file, call = callByHttp }: Options) {
   /** What Caddy runs now, as its own JSON. A change of the config restarts the admin listener, so a reset is asked again. */
   async function running(): Promise<unknown> {
     const get = () => call(admin, 'GET', '/config/')
@@ -41,8 +44,20 @@ export function createCaddyAdmin({ admin, file }: { admin: string; file: string 
       throw new OnehopError('caddy-did-not-take', { file, message: `it runs another ${difference.path}` })
   }
 
-  return { running, load }
+  /** Caddy's own metrics, as Prometheus text: process-wide, and there whether or not it counts requests. */
+  async function metrics(): Promise<string> {
+    const { status, body } = await call(admin, 'GET', '/metrics').catch((thrown: unknown) => {
+      throw new OnehopError('caddy-unreachable', { admin, message: messageOf(thrown) }, { cause: thrown })
+    })
+    if (status !== 200)
+      throw new OnehopError('caddy-unreachable', { admin, message: `/metrics: ${status} ${body.trim()}` })
+    return body
+  }
+
+  return { running, load, metrics }
 }
+
+type Options = { admin: string; file: string; call?: typeof callByHttp }
 
 /** Caddy's last log line in words: errors come as a JSON log line, as JSON of the admin API, or as plain text. */
 export function reasonIn(output: string): string {
@@ -59,7 +74,7 @@ export function reasonIn(output: string): string {
  * Not `fetch`: it sends `Sec-Fetch-Mode` without an Origin, which Caddy 2.11 and later refuses with 403. Not a pooled
  * socket either: each change of the config resets them.
  */
-function call(
+function callByHttp(
   admin: string,
   method: string,
   path: string,

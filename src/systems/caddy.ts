@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
-import { readFile, realpath, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { execa } from 'execa'
-import { lock } from 'proper-lockfile'
+import { type Disk, realDisk, removeDrafts, replaceFile } from '../disk.ts'
 import { messageOf, OnehopError } from '../errors.ts'
 import {
   adaptedDials,
@@ -15,9 +14,9 @@ import {
   replaceUpstreams,
   sameUpstream,
   type Upstream,
+  whereabouts,
 } from '../plan/caddyfile.ts'
 import { createCaddyAdmin, reasonIn } from './caddy-admin.ts'
-import { replaceFile } from './replace-file.ts'
 
 /** A route as it stands in the file: `upstream` is its host:port as written, to be given as `to` when it is undone. */
 export type FoundRoute = Route & { current: 'from' | 'to'; upstream: string; line: number }
@@ -28,34 +27,41 @@ export type FoundRoute = Route & { current: 'from' | 'to'; upstream: string; lin
  *
  * @throws OnehopError caddy-unreachable, caddy-missing, caddy-file-unreadable, caddy-edit-refused
  */
-export function createCaddy({ file, admin, bin = 'caddy' }: Options) {
-  const { running, load } = createCaddyAdmin({ admin, file })
+export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, server, adapter }: Options) {
+  const { running, load } = server ?? createCaddyAdmin({ admin, file })
+  const adaptUnlocked = adapter ?? adaptByBinary
 
   /** `caddy adapt`. Imports are relative to the folder of the name that Caddy is given, which may be a symlink. */
-  async function adaptUnlocked(text: string): Promise<unknown> {
+  async function adaptByBinary(text: string): Promise<unknown> {
     const draft = join(dirname(file), `.${basename(file)}.onehop-adapt`)
     try {
-      await writeFile(draft, text, { mode: 0o600 }).catch(unreadable)
-      const { exitCode, stdout, stderr, failed, shortMessage } = await execa(
-        bin,
-        ['adapt', '--config', draft, '--adapter', 'caddyfile'],
-        {
-          reject: false,
-          timeout: 30_000,
-        },
-      )
-      if (!failed) return JSON.parse(stdout)
-      if (exitCode === undefined) throw new OnehopError('caddy-missing', { bin, message: shortMessage ?? '' })
-      throw new OnehopError('caddy-edit-refused', { file, message: reasonIn(stderr).replaceAll(draft, file) })
+      await disk.writeFile(draft, text, { mode: 0o600 }).catch(unreadable)
+      return await adaptPath(draft)
     } finally {
-      await rm(draft, { force: true })
+      await disk.rm(draft, { force: true }).catch(unreadable)
     }
+  }
+
+  async function adaptPath(path: string): Promise<unknown> {
+    const { exitCode, stdout, stderr, failed, shortMessage } = await execa(
+      bin,
+      ['adapt', '--config', path, '--adapter', 'caddyfile'],
+      {
+        reject: false,
+        timeout: 30_000,
+      },
+    )
+    if (!failed) return JSON.parse(stdout)
+    if (exitCode === undefined) throw new OnehopError('caddy-missing', { bin, message: shortMessage ?? '' })
+    throw new OnehopError('caddy-edit-refused', { file, message: reasonIn(stderr).replaceAll(path, file) })
   }
 
   /** @returns the text (exact: a file that is not UTF-8 is refused), its hash, and the real file behind a symlink */
   async function readCaddyfile(): Promise<Caddyfile> {
-    const path = await realpath(file).catch(unreadable)
-    const [bytes, { mode, uid, gid }] = await Promise.all([readFile(path), stat(path)]).catch(unreadable)
+    const path = await disk.realpath(file).catch(unreadable)
+    const [bytes, { mode, uid, gid }] = await Promise.all([disk.readFile(path), disk.stat(path)]).catch(
+      unreadable,
+    )
     const text = bytes.toString('utf8')
     if (!Buffer.from(text).equals(bytes)) return unreadable(new Error('it is not UTF-8'))
     return {
@@ -63,8 +69,7 @@ export function createCaddy({ file, admin, bin = 'caddy' }: Options) {
       sha256: createHash('sha256').update(bytes).digest('hex'),
       path,
       mode: mode & 0o7777,
-      uid,
-      gid,
+      owner: { uid, gid },
     }
   }
 
@@ -75,25 +80,36 @@ export function createCaddy({ file, admin, bin = 'caddy' }: Options) {
   /** One writer at a time, also across processes. */
   async function locked<T>(work: (stillOurs: () => void) => Promise<T>): Promise<T> {
     let lost: Error | undefined
-    const release = await lock(file, {
-      stale: 10_000,
-      retries: { retries: 100, minTimeout: 50, maxTimeout: 500 },
-      onCompromised: (error) => {
-        lost = error
-      },
-    }).catch(unreadable)
+    const release = await disk
+      .lock(file, {
+        stale: 10_000,
+        retries: { retries: 100, minTimeout: 50, maxTimeout: 500 },
+        onCompromised: (error) => {
+          lost = error
+        },
+      })
+      .catch(unreadable)
     const stillOurs = () => (lost ? unreadable(lost) : undefined)
-    return work(stillOurs).finally(() => (lost ? undefined : release()))
+    const tidied = async () => {
+      // The folder is the user's: a draft of a worker that was killed before its rename must not stay there.
+      await removeDrafts(disk, await disk.realpath(file).catch(unreadable)).catch(unreadable)
+      return work(stillOurs)
+    }
+    return tidied().finally(() => (lost ? undefined : release()))
   }
 
   /** Where each route stands. One route's tokens must be written alike, or an undo could not tell them apart. */
-  async function locate(text: string, routes: Route[]): Promise<Located[]> {
+  async function locate(text: string, routes: Route[], force = false): Promise<Located[]> {
     const located = routes.map((route) => {
       const all = findUpstreams(text, { site: route.site })
       const tokens = all.filter(
         ({ upstream }) => sameUpstream(upstream, route.from) || sameUpstream(upstream, route.to),
       )
-      return { route, all, tokens }
+      // By force, whatever stands in the site now is replaced as well; Caddy may run either.
+      const [other] = all
+      return force && tokens.length === 0 && other
+        ? { route, froms: [route.from, other.upstream], all, tokens: all }
+        : { route, froms: [route.from], all, tokens }
     })
     const absent = located.filter(({ tokens }) => tokens.length === 0)
     const adapted = absent.length > 0 ? await adaptUnlocked(text) : undefined
@@ -102,13 +118,14 @@ export function createCaddy({ file, admin, bin = 'caddy' }: Options) {
       const hidden = adaptedDials(adapted, site).some(
         (dial) => sameUpstream(dial, from) || sameUpstream(dial, to),
       )
-      if (hidden) throw new OnehopError('caddy-route-not-in-file', { file, site, upstream: from })
-      if (all.length === 0) throw new OnehopError('caddy-route-not-found', { file, site, upstream: from })
+      const details = { file, site, upstream: from, where: whereabouts(text, site) }
+      if (hidden) throw new OnehopError('caddy-route-not-in-file', details)
+      if (all.length === 0) throw new OnehopError('caddy-route-not-found', details)
     }
-    return located.map(({ route, all, tokens }) => {
+    return located.map(({ route, froms, all, tokens }) => {
       const [first] = tokens
       if (first && tokens.every(({ upstream }) => upstream === first.upstream))
-        return { route, tokens, first }
+        return { route, froms, tokens, first }
       const found = [...new Set((first ? tokens : all).map(({ upstream }) => upstream))].join(' and ')
       throw new OnehopError('caddy-tokens-changed', {
         file,
@@ -119,44 +136,111 @@ export function createCaddy({ file, admin, bin = 'caddy' }: Options) {
     })
   }
 
-  async function switchUnlocked(
-    routes: Route[],
-    expectRunning: boolean,
-    stillOurs: () => void,
-  ): Promise<Switched> {
-    const before = await readCaddyfile()
-    const located = await locate(before.text, routes)
+  /** A text with its routes switched, and whether Caddy's JSON before and after differ by that alone. */
+  async function switched(text: string, wanted: Route[], force: boolean) {
+    const located = await locate(text, wanted, force)
     const edits = located.flatMap(({ route: { to }, tokens }) =>
       tokens.flatMap((token) => (sameUpstream(token.upstream, to) ? [] : [{ ...token, to }])),
     )
-    const text = replaceUpstreams(before.text, edits)
+    const judge = (before: unknown, after: unknown) => {
+      if (edits.length > 0) refuseUnmeant(judgeEdit(before, after, edits))
+      for (const { route, froms } of located)
+        for (const from of froms)
+          if (adaptedDials(after, route.site).some((dial) => sameUpstream(dial, from)))
+            throw new OnehopError('caddy-route-not-in-file', {
+              ...{ file, site: route.site, upstream: from, where: whereabouts(text, route.site) },
+            })
+    }
+    return { text: replaceUpstreams(text, edits), located, edits, judge }
+  }
+
+  async function switchUnlocked(
+    wanted: Route[],
+    options: { expectRunning: boolean; force: boolean },
+    stillOurs: () => void,
+  ): Promise<Switched> {
+    const { expectRunning, force } = options
+    const before = await readCaddyfile()
+    const { text, located, edits, judge } = await switched(before.text, wanted, force)
     const ran = await running()
     const adapted = await adaptUnlocked(text)
-    if (edits.length > 0) refuseUnmeant(judgeEdit(await adaptUnlocked(before.text), adapted, edits))
-    for (const { site, from } of routes)
-      if (adaptedDials(adapted, site).some((dial) => sameUpstream(dial, from)))
-        throw new OnehopError('caddy-route-not-in-file', { file, site, upstream: from })
+    judge(edits.length > 0 ? await adaptUnlocked(before.text) : adapted, adapted)
 
     // What Caddy runs, with our own dials moved: equal to the new file, also when an earlier attempt was killed between
     // writing and loading, unless somebody else has edited the file and not reloaded.
     const target = replaceDials(
       ran,
-      located.map(({ route, first }) => ({ ...route, sites: first.sites })),
+      located.flatMap(({ route, froms, first }) =>
+        froms.map((from) => ({ ...route, from, sites: first.sites })),
+      ),
     )
     const [drift] = expectRunning ? diffAdapted(adapted, target) : []
     if (drift) throw new OnehopError('caddy-file-not-running', { file, path: drift.path })
 
     stillOurs()
-    if ((await readCaddyfile()).sha256 !== before.sha256)
-      return switchUnlocked(routes, expectRunning, stillOurs)
-    if (edits.length > 0) await replaceFile(before, text).catch(unreadable)
-    if (isDeepStrictEqual(target, ran)) return { changed: edits.length, reloaded: false }
+    if (!(await replaceUnchanged(before, text))) return switchUnlocked(wanted, options, stillOurs)
+    return { changed: edits.length, reloaded: await loadOrPutBack(target, { before, text, ran }) }
+  }
+
+  async function editUnlocked(
+    edits: FileEdit[],
+    options: Required<EditOptions>,
+    stillOurs: () => void,
+  ): Promise<Switched> {
+    const { backs, expectRunning, sites } = options
+    const before = await readCaddyfile()
+    const adaptedBefore = await adaptUnlocked(before.text)
+    let [text, adapted] = [before.text, adaptedBefore]
+    for (const edit of edits) {
+      const edited = await edit(text)
+      if (edited.text === text) continue
+      const after = await adaptUnlocked(edited.text)
+      edited.judge(adapted, after)
+      ;[text, adapted] = [edited.text, after]
+    }
+    const ran = await running()
+    const runs = async () => {
+      if (isDeepStrictEqual(ran, adaptedBefore) || isDeepStrictEqual(ran, adapted)) return true
+      // An attempt that was killed between writing and loading.
+      const earlier = text === before.text ? backs.map((back) => back(text)) : []
+      for (const each of new Set(earlier))
+        if (each !== undefined && isDeepStrictEqual(ran, await adaptUnlocked(each))) return true
+      return false
+    }
+    const drift = (await runs()) ? undefined : (diffAdapted(adaptedBefore, ran)[0]?.path ?? '/')
+    const driftError = () => new OnehopError('caddy-file-not-running', { file, path: drift ?? '' })
+    if (drift !== undefined && expectRunning) throw driftError()
+    // Nothing to write, and Caddy runs what this is about: what else is not loaded yet is no matter.
+    const runsSite = (site: string) => isDeepStrictEqual(adaptedDials(ran, site), adaptedDials(adapted, site))
+    if (drift !== undefined && text === before.text && sites.length > 0 && sites.every(runsSite))
+      return { changed: 0, reloaded: false }
+
+    stillOurs()
+    if (!(await replaceUnchanged(before, text))) return editUnlocked(edits, options, stillOurs)
+    // Loading the file would also carry out an edit that somebody else has not loaded yet.
+    if (drift !== undefined) throw driftError()
+    const changed = text === before.text ? 0 : 1
+    return { changed, reloaded: await loadOrPutBack(adapted, { before, text, ran }) }
+  }
+
+  /** Whether the file is still what was read; then it has the new text. It is asked last of all, with the new bytes already on disk. */
+  function replaceUnchanged(before: Caddyfile, text: string): Promise<boolean> {
+    const unchanged = async () => (await readCaddyfile()).sha256 === before.sha256
+    return text === before.text ? unchanged() : replaceFile(disk, before, text, unchanged).catch(unreadable)
+  }
+
+  /** Makes Caddy run `target`, or puts file and config back; whether that took a reload. */
+  async function loadOrPutBack(
+    target: unknown,
+    { before, text, ran }: { before: Caddyfile; text: string; ran: unknown },
+  ): Promise<boolean> {
+    if (isDeepStrictEqual(target, ran)) return false
     try {
       await load(target)
     } catch (thrown) {
       throw await putBack(thrown, { before, text, ran })
     }
-    return { changed: edits.length, reloaded: true }
+    return true
   }
 
   function refuseUnmeant(difference: ReturnType<typeof judgeEdit>): void {
@@ -176,10 +260,11 @@ export function createCaddy({ file, admin, bin = 'caddy' }: Options) {
     const message = thrown instanceof OnehopError ? String(thrown.details.message) : messageOf(thrown)
     const problems: string[] = []
     const failed = (what: string) => (error: unknown) => void problems.push(`${what}: ${messageOf(error)}`)
-    const now = await readCaddyfile().catch(failed('the file could not be read again'))
-    if (now?.text === text)
-      await replaceFile(before, before.text).catch(failed('the file could not be put back'))
-    else if (now) problems.push('the file was edited meanwhile and stays as it is')
+    const stillOurs = async () => (await readCaddyfile()).text === text
+    const back = await replaceFile(disk, before, before.text, stillOurs).catch(
+      failed('the file could not be put back'),
+    )
+    if (back === false) problems.push('the file was edited meanwhile and stays as it is')
     await load(ran).catch(failed('the old config could not be loaded'))
     return new OnehopError(
       'caddy-did-not-take',
@@ -195,6 +280,9 @@ export function createCaddy({ file, admin, bin = 'caddy' }: Options) {
 
     /** Caddy's JSON for a Caddyfile's text. @throws OnehopError caddy-edit-refused with Caddy's own message and line */
     adapt: (text: string): Promise<unknown> => locked(() => adaptUnlocked(text)),
+
+    /** Caddy's JSON for the file as it stands. Unlike `adapt` it needs no right to write in the file's folder. */
+    adaptFile: (): Promise<unknown> => adaptPath(file),
 
     /** The version of the binary, like 2.11.9. @throws OnehopError caddy-too-old below 2.8, caddy-missing */
     async version(): Promise<string> {
@@ -227,7 +315,9 @@ export function createCaddy({ file, admin, bin = 'caddy' }: Options) {
       const tokens = edits.flatMap(({ from, to, site }) => {
         const found = findUpstreams(before, { site, upstream: from })
         if (found.length === 0)
-          throw new OnehopError('caddy-route-not-found', { file, site: site ?? '(any)', upstream: from })
+          throw new OnehopError('caddy-route-not-found', {
+            ...{ file, site: site ?? '(any)', upstream: from, where: whereabouts(before, site) },
+          })
         return found.map((token) => ({ ...token, to }))
       })
       const after = replaceUpstreams(before, tokens)
@@ -256,7 +346,8 @@ export function createCaddy({ file, admin, bin = 'caddy' }: Options) {
     /**
      * Compare-and-swap of routes: one edit of the file and one reload for all of them; neither if all is as wanted.
      * With `expectRunning: false` (an undo), a file that Caddy does not run is no obstacle: our tokens are changed in the
-     * file and our dials in what runs, and what others left in either stays.
+     * file and our dials in what runs, and what others left in either stays. With `force`, an upstream that somebody else
+     * has put in the place of ours is replaced as well.
      *
      * @returns the number of tokens written, and whether Caddy was given a new config
      * @throws OnehopError caddy-tokens-changed, caddy-route-not-found, caddy-route-not-in-file, caddy-file-not-running,
@@ -264,14 +355,52 @@ export function createCaddy({ file, admin, bin = 'caddy' }: Options) {
      */
     switchRoutes(
       routes: Route[],
-      { expectRunning = true }: { expectRunning?: boolean } = {},
+      { expectRunning = true, force = false }: { expectRunning?: boolean; force?: boolean } = {},
     ): Promise<Switched> {
-      return locked((stillOurs) => switchUnlocked(routes, expectRunning, stillOurs))
+      return locked((stillOurs) => switchUnlocked(routes, { expectRunning, force }, stillOurs))
+    },
+
+    /** The same switch as a part of a larger edit, for `editFile`. */
+    switchEdit:
+      (routes: Route[], { force = false }: { force?: boolean } = {}): FileEdit =>
+      (text) =>
+        switched(text, routes, force),
+
+    /**
+     * Any other edits of the file, one after the other, with one write and one reload for all of them. Each is judged alone
+     * by Caddy's JSON before and after it. `backs` are texts that Caddy may still run where an attempt was killed between
+     * writing and loading, made from what that attempt has left.
+     * With `expectRunning: false` (an undo), a file that Caddy does not run is edited all the same, but not loaded: that
+     * is left to its owner, and said as caddy-file-not-running, unless all `sites` stand in the file and run already.
+     *
+     * @throws OnehopError caddy-file-not-running, caddy-edit-refused, caddy-did-not-take (the old bytes and config are back)
+     */
+    editFile(
+      edits: FileEdit[],
+      { backs = [], expectRunning = true, sites = [] }: EditOptions = {},
+    ): Promise<Switched> {
+      return locked((stillOurs) => editUnlocked(edits, { backs, expectRunning, sites }, stillOurs))
     },
   }
 }
 
-type Options = { file: string; admin: string; bin?: string | undefined }
+/** `disk`, `server` and `adapter` (of a Caddyfile's text) are Caddy's own unless others are handed in. */
+type Options = {
+  file: string
+  admin: string
+  bin?: string | undefined
+  disk?: Disk
+  server?: ReturnType<typeof createCaddyAdmin>
+  adapter?: (text: string) => Promise<unknown>
+}
+/** One edit: it gives its own result back unchanged, and `judge` throws if Caddy's JSON differs by more than was meant. */
+export type FileEdit = (text: string) => Edited | Promise<Edited>
+type Edited = { text: string; judge: (before: unknown, after: unknown) => void }
+type EditOptions = {
+  backs?: Array<(text: string) => string | undefined>
+  expectRunning?: boolean
+  sites?: string[]
+}
 export type Switched = { changed: number; reloaded: boolean }
 export type PreviewEdit = { from: string; to: string; site?: string | undefined }
 export type Preview = {
@@ -279,5 +408,11 @@ export type Preview = {
   after: string
   changed: Array<{ site: string; line: number; from: string; to: string }>
 }
-type Located = { route: Route; tokens: Upstream[]; first: Upstream }
-type Caddyfile = { text: string; sha256: string; path: string; mode: number; uid: number; gid: number }
+type Located = { route: Route; froms: string[]; tokens: Upstream[]; first: Upstream }
+type Caddyfile = {
+  text: string
+  sha256: string
+  path: string
+  mode: number
+  owner: { uid: number; gid: number }
+}

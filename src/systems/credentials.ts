@@ -14,3 +14,15 @@ export async function readCredential(file: string): Promise<string> {
   if (text.trim() === '') throw new OnehopError('credentials-missing', { file, message: 'the file is empty' })
   return text.trim()
 }
+
+/** An OAuth client from its two files. @throws OnehopError credentials-missing, naming the file */
+export async function readClient({
+  clientIdFile,
+  clientSecretFile,
+}: {
+  clientIdFile: string
+  clientSecretFile: string
+}): Promise<{ id: string; secret: string }> {
+  const [id, secret] = await Promise.all([readCredential(clientIdFile), readCredential(clientSecretFile)])
+  return { id, secret }
+}

@@ -1,14 +1,16 @@
 import {
-  ApiException, AppsV1Api, CoreV1Api, CustomObjectsApi, DiscoveryV1Api, KubeConfig, PatchStrategy, setHeaderOptions,
-  type V1ObjectMeta, type V1Pod, type V1Secret, type V1Service,
+  ApiException, AppsV1Api, CoreV1Api, CustomObjectsApi, PatchStrategy, setHeaderOptions,
+  type V1EndpointSlice, type V1Namespace, type V1ObjectMeta, type V1Pod, type V1Secret, type V1Service, type V1StatefulSet,
 } from '@kubernetes/client-node' // biome-ignore format: a list
 import { messageOf, OnehopError } from '../errors.ts'
+import { loadConfig } from './kube-config.ts'
+import { listPages, RawLists } from './list-pages.ts'
 
 /** The field manager that owns what onehop applies to the user's objects. */
 export const fieldManager = 'onehop'
 
 /**
- * The cluster of one kubeconfig context. Lists are read once each, never per service.
+ * The cluster of one kubeconfig context. Lists are read once each, in pages, never per service.
  * Every function throws kubernetes-unreachable or kubernetes-refused.
  *
  * @throws OnehopError kubernetes-context-unknown
@@ -23,8 +25,8 @@ export function createKubernetes({
   const config = loadConfig(context, kubeconfig)
   const core = config.makeApiClient(CoreV1Api)
   const apps = config.makeApiClient(AppsV1Api)
-  const discovery = config.makeApiClient(DiscoveryV1Api)
   const custom = config.makeApiClient(CustomObjectsApi)
+  const lists = config.makeApiClient(RawLists)
   const apply = setHeaderOptions('Content-Type', PatchStrategy.ServerSideApply)
   const merge = setHeaderOptions('Content-Type', PatchStrategy.MergePatch)
   const call = <T>(action: string, work: Promise<T>) => coded({ context, action, work })
@@ -39,9 +41,15 @@ export function createKubernetes({
       )
       return namespace.metadata?.uid ?? ''
     },
-    async services(): Promise<ServiceFacts[]> {
-      const list = await call('listing Services', core.listServiceForAllNamespaces())
-      return list.items.map(serviceFacts)
+    /** Those of all namespaces, or of the named ones. */
+    async services(namespaces: string[] = []): Promise<ServiceFacts[]> {
+      const list = (path: string) =>
+        listPages((part) => call('listing Services', lists.page<V1Service>(path, part)), serviceFacts)
+      if (namespaces.length === 0) return list('/api/v1/services')
+      const paths = [...new Set(namespaces)].map(
+        (each) => `/api/v1/namespaces/${encodeURIComponent(each)}/services`,
+      )
+      return (await Promise.all(paths.map(list))).flat()
     },
     async service(namespace: string, name: string): Promise<ServiceFacts | undefined> {
       return call(
@@ -51,48 +59,65 @@ export function createKubernetes({
     },
     /** Ports with a ready endpoint, by `namespace/service`: the Service's port names (empty for an unnamed one). */
     async readyPorts(): Promise<Record<string, string[]>> {
-      const list = await call('listing EndpointSlices', discovery.listEndpointSliceForAllNamespaces())
+      const slices = await listPages(
+        (part) =>
+          call(
+            'listing EndpointSlices',
+            lists.page<V1EndpointSlice>('/apis/discovery.k8s.io/v1/endpointslices', part),
+          ),
+        // The API server sends null for an empty list.
+        ({ metadata, endpoints, ports }) => ({
+          owner: metadata?.labels?.['kubernetes.io/service-name'],
+          namespace: metadata?.namespace,
+          isReady: endpoints?.some((each) => each.conditions?.ready !== false && each.addresses.length > 0),
+          ports: (ports ?? []).map((each) => each.name ?? ''),
+        }),
+      )
       const ready: Record<string, string[]> = {}
-      for (const slice of list.items) {
-        const owner = slice.metadata?.labels?.['kubernetes.io/service-name']
-        if (
-          !owner ||
-          !slice.endpoints?.some((each) => each.conditions?.ready !== false && each.addresses.length > 0)
-        )
-          continue
-        const key = `${slice.metadata?.namespace}/${owner}`
-        ready[key] = [...(ready[key] ?? []), ...(slice.ports ?? []).map((each) => each.name ?? '')]
+      for (const { owner, namespace, isReady, ports } of slices) {
+        if (!owner || !isReady) continue
+        const key = `${namespace}/${owner}`
+        ready[key] = [...(ready[key] ?? []), ...ports]
       }
       return ready
     },
     /** The pod-security level that each namespace enforces by its label; '' where it has none. */
     async namespaces(): Promise<Record<string, string>> {
-      const list = await call('listing namespaces', core.listNamespace())
-      return Object.fromEntries(
-        list.items.map((each) => [each.metadata?.name ?? '', each.metadata?.labels?.[enforceLabel] ?? '']),
+      const levels = await listPages(
+        (part) => call('listing namespaces', lists.page<V1Namespace>('/api/v1/namespaces', part)),
+        ({ metadata }) => [metadata?.name ?? '', metadata?.labels?.[enforceLabel] ?? ''] as const,
       )
+      return Object.fromEntries(levels)
     },
-    /** The operator's proxies, by `namespace/service`. Only named, harmless keys of their Secrets are read out. */
+    /** The operator's proxies, by `namespace/service` or `ingress:namespace/name`. Only named, harmless keys of their Secrets are read out. */
     async proxies(namespace: string): Promise<Record<string, ProxyFacts>> {
-      const labelSelector = 'tailscale.com/managed=true,tailscale.com/parent-resource-type=svc'
-      const [secrets, pods, sets] = await call(
-        `listing proxies in ${namespace}`,
-        Promise.all([
-          core.listNamespacedSecret({ namespace, labelSelector }),
-          core.listNamespacedPod({ namespace, labelSelector }),
-          apps.listNamespacedStatefulSet({ namespace, labelSelector }),
-        ]),
+      const labelSelector = 'tailscale.com/managed=true,tailscale.com/parent-resource-type in (svc,ingress)'
+      const page =
+        <Raw>(group: string, kind: string) =>
+        (part: Record<string, string>) =>
+          call(
+            `listing proxies in ${namespace}`,
+            lists.page<Raw>(`${group}/namespaces/${namespace}/${kind}`, { labelSelector, ...part }),
+          )
+      // One after the other: side by side, their pages would be more than all the rest that a plan remembers.
+      const secrets = await listPages(
+        page<V1Secret>('/api/v1', 'secrets'),
+        (secret) => [parentOf(secret.metadata), secretOf(secret)] as const,
       )
+      const pods = await listPages(
+        page<V1Pod>('/api/v1', 'pods'),
+        (pod) => [parentOf(pod.metadata), podOf(pod)] as const,
+      )
+      const sets = await listPages(
+        page<V1StatefulSet>('/apis/apps/v1', 'statefulsets'),
+        ({ metadata, spec }) =>
+          [parentOf(metadata), spec?.template.metadata?.annotations?.[clusterIpAnnotation]] as const,
+      )
+      // Of several, the first of the list.
+      const [podBy, destinationBy] = [new Map(pods.toReversed()), new Map(sets.toReversed())]
       const proxies: Record<string, ProxyFacts> = {}
-      for (const secret of secrets.items) {
-        const owner = parentOf(secret.metadata)
-        proxies[owner] = proxyOf(
-          secret,
-          pods.items.find((each) => parentOf(each.metadata) === owner),
-          sets.items.find((each) => parentOf(each.metadata) === owner)?.spec?.template.metadata
-            ?.annotations?.[clusterIpAnnotation],
-        )
-      }
+      for (const [owner, secret] of secrets)
+        proxies[owner] = proxyOf(secret, podBy.get(owner), destinationBy.get(owner))
       return proxies
     },
     /** Sets annotations on exactly the object that was read: a later edit or another object of that name is a conflict. */
@@ -133,6 +158,99 @@ export function createKubernetes({
         core.patchNamespacedService({ namespace, name, body, fieldManager, force: true }, apply),
       )
     },
+    /** Gives the object another version and leaves it as it is: a write made for the version before will be refused. */
+    async fence({ namespace, name, uid }: ServiceFacts): Promise<void> {
+      // Withdrawn without the key: an apply of empty annotations would leave us as an owner of the Service for ever.
+      for (const mark of [fenceMark(), {}]) {
+        const body = { apiVersion: 'v1', kind: 'Service', metadata: { name, namespace, uid, ...mark } }
+        await call(
+          `fencing Service ${namespace}/${name}`,
+          core.patchNamespacedService({ namespace, name, body, fieldManager, force: true }, apply),
+        )
+      }
+    },
+    /** A Service's type, with what hangs on it and who owns it. */
+    async serviceType(namespace: string, name: string): Promise<ServiceTypeFacts | undefined> {
+      const service = await call(
+        `reading Service ${namespace}/${name}`,
+        orMissing(core.readNamespacedService({ namespace, name })),
+      )
+      return service && serviceTypeFacts(service)
+    },
+    /**
+     * Takes the type, as a field manager of its own: in one set with the annotations, applying this would withdraw those.
+     * The API server drops the nodePorts with it.
+     */
+    async setServiceType(service: ServiceTypeFacts, type: 'ClusterIP'): Promise<void> {
+      const { namespace, name, uid, resourceVersion } = service
+      const metadata = { name, namespace, uid, resourceVersion }
+      const body = { apiVersion: 'v1', kind: 'Service', metadata, spec: { type } }
+      await call(
+        `making Service ${namespace}/${name} a ${type}`,
+        core.patchNamespacedService({ namespace, name, body, fieldManager: typeManager, force: true }, apply),
+      )
+    },
+    /**
+     * Puts the earlier type and nodePorts back under the manager that owned the type, in one patch (a ClusterIP may have
+     * no nodePort), then withdraws ours: withdrawal alone would leave the default.
+     *
+     * @throws OnehopError nodeport-taken, naming the Service that has the number now
+     */
+    async restoreServiceType(service: ServiceTypeFacts, before: ServiceType): Promise<void> {
+      const { namespace, name, uid } = service
+      const object = `${namespace}/${name}`
+      const raw = await call(`reading Service ${object}`, core.readNamespacedService({ namespace, name }))
+      // A merge patch replaces the list of ports as a whole, so all their other fields are sent back as they are.
+      const ports = raw.spec?.ports?.map((each) => {
+        const { nodePort } = before.ports.find((port) => samePort(port, each)) ?? {}
+        return nodePort === undefined ? each : { ...each, nodePort }
+      })
+      const { type, externalTrafficPolicy } = before
+      const spec = { type, ...(externalTrafficPolicy !== undefined && { externalTrafficPolicy }), ports }
+      const body = { metadata: { uid, resourceVersion: service.resourceVersion }, spec }
+      const written = await call(
+        `making Service ${object} a ${type} again`,
+        core.patchNamespacedService(
+          { namespace, name, body, fieldManager: before.manager ?? typeManager },
+          merge,
+        ),
+      ).catch(async (thrown: unknown) => {
+        throw (await nodePortTaken(thrown)) ?? thrown
+      })
+      // Where it was there already nothing was written, and an apply of ours that is still on its way would find its version.
+      let { resourceVersion } = written.metadata ?? {}
+      const marks = resourceVersion === service.resourceVersion ? [fenceMark(), {}] : [{}]
+      for (const mark of marks) {
+        const metadata = { name, namespace, uid, resourceVersion, ...mark }
+        const body = { apiVersion: 'v1', kind: 'Service', metadata }
+        const withdrawn = await call(
+          `withdrawing from Service ${object}`,
+          core.patchNamespacedService(
+            { namespace, name, body, fieldManager: typeManager, force: true },
+            apply,
+          ),
+        )
+        resourceVersion = withdrawn.metadata?.resourceVersion
+      }
+
+      async function nodePortTaken(thrown: unknown): Promise<OnehopError | undefined> {
+        if (!(thrown instanceof OnehopError) || !thrown.message.includes('port is already allocated'))
+          return undefined
+        const wanted = before.ports.flatMap(({ nodePort }) => nodePort ?? [])
+        const { items } = await call('listing Services', core.listServiceForAllNamespaces())
+        for (const { metadata: other, spec: its } of items)
+          for (const { nodePort } of its?.ports ?? [])
+            if (nodePort !== undefined && wanted.includes(nodePort) && other?.uid !== uid) {
+              const holder = `${other?.namespace}/${other?.name}`
+              return new OnehopError(
+                'nodeport-taken',
+                { object, nodePort, holder, service: name },
+                { cause: thrown },
+              )
+            }
+        return undefined
+      }
+    },
     /** What is known of the operator in a namespace; `undefined` if there is no Deployment of it. */
     async operator(namespace: string): Promise<OperatorFacts | undefined> {
       const [deployments, pods, secret] = await call(
@@ -158,13 +276,15 @@ export function createKubernetes({
           (deployment.spec?.replicas === 0 ? 'scaled to 0' : `${ready} replicas ready`),
       }
     },
-    /** Makes the operator's namespace and lets it admit privileged pods: without the label Talos refuses every proxy. */
+    /**
+     * Makes the operator's namespace and lets it admit privileged pods: without the label Talos refuses every proxy. One that
+     * was not there before is marked as ours, and stays so: only that one goes again with the operator.
+     */
     async applyNamespace(name: string): Promise<void> {
-      const body = {
-        apiVersion: 'v1',
-        kind: 'Namespace',
-        metadata: { name, labels: { [enforceLabel]: 'privileged' } },
-      }
+      const there = await call(`reading namespace ${name}`, orMissing(core.readNamespace({ name })))
+      const ours = !there || there.metadata?.labels?.[managedBy] === fieldManager
+      const labels = { [enforceLabel]: 'privileged', ...(ours && { [managedBy]: fieldManager }) }
+      const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } }
       await call(
         `applying namespace ${name}`,
         core.patchNamespace({ name, body, fieldManager, force: true }, apply),
@@ -188,6 +308,19 @@ export function createKubernetes({
         `applying Secret ${namespace}/${oauthSecret}`,
         core.patchNamespacedSecret({ namespace, name: oauthSecret, body, fieldManager, force: true }, apply),
       )
+    },
+    /** Whether the operator's Secret holds this OAuth client. Its values stay in here. */
+    async oauthSecretState(
+      namespace: string,
+      client: { id: string; secret: string },
+    ): Promise<'same' | 'changed' | 'gone'> {
+      const found = await call(
+        `reading Secret ${namespace}/${oauthSecret}`,
+        orMissing(core.readNamespacedSecret({ namespace, name: oauthSecret })),
+      )
+      if (!found) return 'gone'
+      const { client_id, client_secret } = found.data ?? {}
+      return client_id === base64(client.id) && client_secret === base64(client.secret) ? 'same' : 'changed'
     },
     async proxyClassReady(name: string): Promise<boolean | undefined> {
       const read = custom.getClusterCustomObject({ ...proxyClasses, name })
@@ -234,7 +367,24 @@ export type ServiceFacts = {
   clusterIP: string
   annotations: Record<string, OwnedValue>
   finalizers: string[]
-  ports: Array<{ name: string; port: number; nodePort?: number }>
+  /** `protocol` only where it is not TCP. */
+  ports: Array<{ name: string; port: number; nodePort?: number; protocol?: string }>
+  helmRelease?: string
+  /** The field manager that owns the type. */
+  typeManager?: string
+}
+/** `manager` owns the type; null where nobody does. */
+export type ServiceType = {
+  type: string
+  manager: string | null
+  externalTrafficPolicy?: string
+  ports: Array<{ name: string; port: number; protocol: string; nodePort?: number }>
+}
+export type ServiceTypeFacts = ServiceType & {
+  namespace: string
+  name: string
+  uid: string
+  resourceVersion: string
   helmRelease?: string
 }
 export type ProxyFacts = {
@@ -245,32 +395,30 @@ export type ProxyFacts = {
   /** Whether the pod that wrote the above is the pod that runs now. */
   current: boolean
   destination?: string
+  /** Of an Ingress: where it answers with TLS, or `no-https` where the tailnet has no certificates. */
+  httpsEndpoint?: string
+  /** It asks for a new login key, which the operator gives to no proxy of this kind (tailscale#20744). */
+  keySpent?: boolean
   trouble?: string
 }
 export type OperatorFacts = { version: string; ours: boolean; running: boolean; message: string }
 
 type ProxyClass = { status?: { conditions?: Array<{ type: string; status: string }> } }
 
-const managedBy = 'app.kubernetes.io/managed-by'
+/** An annotation that gives an object another version, and is withdrawn at once. */
+const fenceMark = () => ({ annotations: { 'onehop.dev/fence': new Date().toISOString() } })
+
+/** The field manager that owns a type which onehop took; apart from the annotations. */
+const typeManager = 'onehop-retire'
+/** The label of what onehop made, with `fieldManager` as its value. */
+export const managedBy = 'app.kubernetes.io/managed-by'
 const enforceLabel = 'pod-security.kubernetes.io/enforce'
-const oauthSecret = 'operator-oauth'
+export const oauthSecret = 'operator-oauth'
 const clusterIpAnnotation = 'tailscale.com/operator-last-set-cluster-ip'
-const proxyClasses = { group: 'tailscale.com', version: 'v1alpha1', plural: 'proxyclasses' }
+export const proxyClasses = { group: 'tailscale.com', version: 'v1alpha1', plural: 'proxyclasses' }
 
-function loadConfig(context: string, kubeconfig?: string): KubeConfig {
-  const config = new KubeConfig()
-  if (kubeconfig) config.loadFromFile(kubeconfig)
-  else config.loadFromDefault()
-  if (!config.getContextObject(context))
-    throw new OnehopError('kubernetes-context-unknown', {
-      context,
-      known: config.contexts.map((each) => each.name).join(', ') || 'none',
-    })
-  config.setCurrentContext(context)
-  return config
-}
-
-async function coded<T>({
+/** A call to the API server, whose failure becomes a coded error. @throws OnehopError kubernetes-* */
+export async function coded<T>({
   context,
   action,
   work,
@@ -287,6 +435,12 @@ async function coded<T>({
   try {
     return await Promise.race([work, late])
   } catch (thrown) {
+    if (thrown instanceof ApiException && thrown.code === 409)
+      throw new OnehopError(
+        'kubernetes-conflict',
+        { action, message: apiMessage(thrown.body) },
+        { cause: thrown },
+      )
     if (thrown instanceof ApiException && thrown.code < 500) {
       const message = `${apiMessage(thrown.body)} (${thrown.code})`
       throw new OnehopError('kubernetes-refused', { context, action, message }, { cause: thrown })
@@ -310,7 +464,8 @@ function apiMessage(body: unknown): string {
   }
 }
 
-function orMissing<T>(work: Promise<T>): Promise<T | undefined> {
+/** `undefined` for what is not there. */
+export function orMissing<T>(work: Promise<T>): Promise<T | undefined> {
   return work.catch((thrown: unknown) => {
     if (thrown instanceof ApiException && thrown.code === 404) return undefined
     throw thrown
@@ -320,6 +475,7 @@ function orMissing<T>(work: Promise<T>): Promise<T | undefined> {
 function serviceFacts(service: V1Service): ServiceFacts {
   const { metadata, spec } = service
   const release = metadata?.annotations?.['meta.helm.sh/release-name']
+  const typeManager = typeManagerOf(metadata)
   return {
     namespace: metadata?.namespace ?? '',
     name: metadata?.name ?? '',
@@ -337,9 +493,19 @@ function serviceFacts(service: V1Service): ServiceFacts {
       name: each.name ?? '',
       port: each.port,
       ...(each.nodePort !== undefined && { nodePort: each.nodePort }),
+      ...(each.protocol !== undefined && each.protocol !== 'TCP' && { protocol: each.protocol }),
     })),
     ...(release !== undefined && { helmRelease: release }),
+    ...(typeManager !== undefined && { typeManager }),
   }
+}
+
+/** Who owns the type, ourselves last. */
+function typeManagerOf(metadata: V1ObjectMeta | undefined): string | undefined {
+  const owners = (metadata?.managedFields ?? []).filter(
+    (each) => (each.fieldsV1 as { 'f:spec'?: Record<string, unknown> } | undefined)?.['f:spec']?.['f:type'],
+  )
+  return (owners.find(({ manager }) => manager !== typeManager) ?? owners[0])?.manager
 }
 
 /** Who owns an annotation, ourselves last: undo gives a value back to whom it belonged before us. */
@@ -357,26 +523,65 @@ function managerOf(metadata: V1ObjectMeta | undefined, annotation: string): stri
   )
 }
 
-const parentOf = (metadata: V1ObjectMeta | undefined) =>
-  `${metadata?.labels?.['tailscale.com/parent-resource-ns']}/${metadata?.labels?.['tailscale.com/parent-resource']}`
-
-function proxyOf(secret: V1Secret, pod: V1Pod | undefined, destination: string | undefined): ProxyFacts {
-  const value = (key: string) => {
-    const data = secret.data?.[key]
-    return data === undefined ? undefined : Buffer.from(data, 'base64').toString('utf8')
+function serviceTypeFacts(service: V1Service): ServiceTypeFacts {
+  const { namespace, name, uid, resourceVersion, helmRelease, typeManager: manager } = serviceFacts(service)
+  const { spec } = service
+  return {
+    ...{ namespace, name, uid, resourceVersion },
+    type: spec?.type ?? 'ClusterIP',
+    manager: manager ?? null,
+    ...(spec?.externalTrafficPolicy !== undefined && { externalTrafficPolicy: spec.externalTrafficPolicy }),
+    ports: (spec?.ports ?? []).map((each) => ({
+      name: each.name ?? '',
+      port: each.port,
+      protocol: each.protocol ?? 'TCP',
+      ...(each.nodePort !== undefined && each.nodePort !== 0 && { nodePort: each.nodePort }),
+    })),
+    ...(helmRelease !== undefined && { helmRelease }),
   }
-  const fqdn = value('device_fqdn')?.replace(/\.$/, '')
-  const deviceId = value('device_id')
-  const trouble = value('reissue_authkey')
-    ? 'its login key is spent; it can never log in again'
-    : pod && podTrouble(pod)
+}
+
+const samePort = (a: { port: number; protocol: string }, b: { port: number; protocol?: string }) =>
+  a.port === b.port && a.protocol === (b.protocol ?? 'TCP')
+
+function parentOf(metadata: V1ObjectMeta | undefined): string {
+  const label = (what: string) => metadata?.labels?.[`tailscale.com/parent-resource${what}`]
+  return `${label('-type') === 'ingress' ? 'ingress:' : ''}${label('-ns')}/${label('')}`
+}
+
+/** What is read out of a proxy's Secret; its keys are never. */
+const secretOf = ({ data }: V1Secret) => {
+  const value = (key: string) => {
+    const found = data?.[key]
+    return found === undefined ? undefined : Buffer.from(found, 'base64').toString('utf8')
+  }
+  return {
+    fqdn: value('device_fqdn')?.replace(/\.$/, ''),
+    deviceId: value('device_id'),
+    httpsEndpoint: value('https_endpoint'),
+    addresses: JSON.parse(value('device_ips') ?? '[]') as string[],
+    podUid: value('pod_uid'),
+    keySpent: Boolean(value('reissue_authkey')),
+  }
+}
+
+const podOf = (pod: V1Pod) => ({ uid: pod.metadata?.uid, trouble: podTrouble(pod) })
+
+function proxyOf(
+  { fqdn, deviceId, httpsEndpoint, addresses, podUid, keySpent }: ReturnType<typeof secretOf>,
+  pod: ReturnType<typeof podOf> | undefined,
+  destination: string | undefined,
+): ProxyFacts {
+  const trouble = keySpent ? 'its login key is spent; it can never log in again' : pod?.trouble
   return {
     ...(fqdn && { fqdn }),
     ...(deviceId && { deviceId }),
+    ...(httpsEndpoint && { httpsEndpoint }),
     ...(destination && { destination }),
+    ...(keySpent && { keySpent }),
     ...(trouble && { trouble }),
-    addresses: JSON.parse(value('device_ips') ?? '[]') as string[],
-    current: pod?.metadata?.uid !== undefined && value('pod_uid') === pod.metadata.uid,
+    addresses,
+    current: pod?.uid !== undefined && podUid === pod.uid,
   }
 }
 

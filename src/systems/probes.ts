@@ -30,6 +30,10 @@ export function createProbes() {
     async http(target: Target, path: string): Promise<Answer> {
       return timed(() => get(target, path))
     },
+    /** GET with TLS on 443, whose certificate must be good. `patience` in ms: the first answer waits for a certificate to be made. */
+    async https(host: string, path: string, patience = timeout): Promise<Answer> {
+      return timed(() => get({ host, port: 443 }, path, { servername: host, verify: true, patience }))
+    },
     /**
      * GET of a Caddy site on this machine. Caddy dials an upstream only when asked, so a reload that went well says
      * nothing of it: any answer but its own 502, 503 or 504 shows that the upstream answered. The certificate is not ours to judge.
@@ -110,20 +114,26 @@ function converse({ host, port }: Target, words: string | undefined): Promise<st
   })
 }
 
-type Asking = { accept?: (status: number) => boolean; host?: string; servername?: string }
+type Asking = {
+  accept?: (status: number) => boolean
+  host?: string
+  servername?: string
+  verify?: boolean
+  patience?: number
+}
 
 function get({ host, port }: Target, path: string, asking: Asking = {}): Promise<{ identity?: string }> {
-  const { accept = (status) => status < 400, servername } = asking
+  const { accept = (status) => status < 400, servername, verify = false, patience = timeout } = asking
   const options = {
     host,
     port,
     path,
-    timeout,
+    timeout: patience,
     agent: false,
     // An answer that streams for ever never falls silent: this ends it.
-    signal: AbortSignal.timeout(2 * timeout),
+    signal: AbortSignal.timeout(2 * patience),
     ...(asking.host && { headers: { host: asking.host } }),
-    ...(servername && { servername, rejectUnauthorized: false }),
+    ...(servername && { servername, rejectUnauthorized: verify }),
   }
   return new Promise((resolve, reject) => {
     const call = (servername ? httpsRequest : request)(options, (response) => {
@@ -137,7 +147,7 @@ function get({ host, port }: Target, path: string, asking: Asking = {}): Promise
         accept(status) ? resolve({ identity: body.trim() }) : reject(new Error(`HTTP ${status}`)),
       )
     })
-    call.on('timeout', () => call.destroy(new Error(`no answer in ${timeout} ms`)))
+    call.on('timeout', () => call.destroy(new Error(`no answer in ${patience} ms`)))
     call.on('error', reject)
     call.end()
   })

@@ -1,6 +1,7 @@
 import { type Failure, toOnehopError } from '../errors.ts'
 import type { Journal } from '../journal.ts'
-import type { Mesh } from '../plan/mesh.ts'
+import { isClusterService, type Mesh } from '../plan/mesh.ts'
+import { tagOwnersOf } from '../plan/policy-text.ts'
 import type { Snapshot } from '../plan/snapshot.ts'
 import type { Systems } from './systems.ts'
 
@@ -34,17 +35,26 @@ export async function takeSnapshot({
   }
 }
 
-async function readCluster(
-  { operator: { namespace, proxyClass } }: Mesh,
-  { kubernetes }: Systems,
+/** Each kind is listed once. Throws kubernetes-unreachable or kubernetes-refused. */
+export async function readCluster(
+  { operator: { namespace, proxyClass }, services: wanted }: Mesh,
+  systems: Pick<Systems, 'kubernetes' | 'ingresses'>,
 ): Promise<NonNullable<Snapshot['cluster']>> {
-  const [id, services, namespaces, readyPorts, proxies, operator] = await Promise.all([
+  const { kubernetes } = systems
+  const withIngress = wanted.some((each) => isClusterService(each) && each.mode === 'https')
+  // What grows with the cluster comes one list after the other: side by side, their pages would be most of the memory.
+  const long = async () => {
+    const services = await kubernetes.services()
+    const readyPorts = await kubernetes.readyPorts()
+    const proxies = await kubernetes.proxies(namespace)
+    return { services, readyPorts, proxies }
+  }
+  const [{ services, readyPorts, proxies }, id, namespaces, operator, ingresses] = await Promise.all([
+    long(),
     kubernetes.clusterId(),
-    kubernetes.services(),
     kubernetes.namespaces(),
-    kubernetes.readyPorts(),
-    kubernetes.proxies(namespace),
     kubernetes.operator(namespace),
+    withIngress ? systems.ingresses.list() : undefined,
   ])
   // The kind exists only once the operator's chart is in.
   const proxyClassReady = operator ? await kubernetes.proxyClassReady(proxyClass) : undefined
@@ -54,20 +64,21 @@ async function readCluster(
     namespaces,
     readyPorts,
     proxies,
+    ...(ingresses && { ingresses }),
     ...(operator && { operator }),
     ...(proxyClassReady !== undefined && { proxyClassReady }),
   }
 }
 
 async function readTailnet({ tailscale, probes }: Systems): Promise<NonNullable<Snapshot['tailnet']>> {
-  const [devices, tagOwners, peers] = await Promise.all([
+  const [devices, policy, peers] = await Promise.all([
     tailscale.devices(),
-    tailscale.tagOwners(),
+    tailscale.policy(),
     tailscale.peers(),
   ])
   const [name, peer] = Object.entries(peers)[0] ?? []
   const dns = name && peer ? { name, expected: peer.addresses, ...(await probes.resolve(name)) } : undefined
-  return { devices, tagOwners, peers, ...(dns && { dns }) }
+  return { devices, tagOwners: tagOwnersOf(policy.text), policy: policy.text, peers, ...(dns && { dns }) }
 }
 
 async function readCaddy({ caddy }: Systems): Promise<NonNullable<Snapshot['caddy']>> {

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import pRetry from 'p-retry'
 import pWaitFor from 'p-wait-for'
 import { createCaddy } from '../../src/systems/caddy.ts'
 
@@ -19,14 +20,24 @@ export const caddyBinary =
  * A real Caddy with its own folder and ports, and our client for it. `write` gets free ports and gives the Caddyfile's
  * text after the global options; `prepare` may lay out the folder first and name another Caddyfile for our client.
  */
-export async function startCaddy(
-  write: (ports: number[]) => string,
-  prepare: (folder: string, text: string) => Promise<string> = async (folder, text) => {
-    const file = join(folder, 'Caddyfile')
-    await writeFile(file, text, { mode: 0o640 })
-    return file
-  },
-) {
+export const startCaddy = (write: Write, prepare: Prepare = plainFile) =>
+  // Another program may take a free port before Caddy does.
+  pRetry(() => startOnce(write, prepare), {
+    retries: 3,
+    minTimeout: 0,
+    shouldRetry: ({ error }) => error.message.includes('address already in use'),
+  })
+
+type Write = (ports: number[]) => string
+type Prepare = (folder: string, text: string) => Promise<string>
+
+const plainFile: Prepare = async (folder, text) => {
+  const file = join(folder, 'Caddyfile')
+  await writeFile(file, text, { mode: 0o640 })
+  return file
+}
+
+async function startOnce(write: Write, prepare: Prepare) {
   const folder = await mkdtemp(join(tmpdir(), 'onehop-caddy-'))
   const [adminPort = 0, ...ports] = await freePorts(5)
   const admin = `http://localhost:${adminPort}`

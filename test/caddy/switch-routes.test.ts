@@ -4,9 +4,10 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { describe, expect, test } from 'vitest'
-import { adaptedDials } from '../../src/plan/caddyfile.ts'
+import { adaptedDials, findUpstreams, replaceUpstreams } from '../../src/plan/caddyfile.ts'
 import { createCaddy } from '../../src/systems/caddy.ts'
 import { loseFirstAnswer } from './lose-first-answer.ts'
+import { fixtureFolder, switchedRoutes, unswitchable } from './removal-fixtures.ts'
 import { caddyBinary, startCaddy } from './start-caddy.ts'
 
 const old = 'localhost:8288'
@@ -44,6 +45,17 @@ describe('a switch', () => {
     })
     expect((await readFile(file)).equals(first)).toBe(true)
     expect((await readdir(folder)).filter((name) => !before.includes(name) && name !== 'caddy')).toEqual([])
+  })
+
+  test('takes away the draft of a writer that was killed before its rename, and nothing else', async () => {
+    await using started = await startCaddy(twoSites)
+    const { caddy, folder, ports } = started
+    await writeFile(join(folder, '.Caddyfile.0badcafe.onehop-new'), 'half')
+    await writeFile(join(folder, '.Caddyfile.mine'), 'kept')
+    await caddy.switchRoutes([{ site: siteA(ports), from: old, to: device }])
+    expect((await readdir(folder)).filter((name) => name.startsWith('.Caddyfile'))).toEqual([
+      '.Caddyfile.mine',
+    ])
   })
 
   test('of several routes is one reload, and one that is already done is none', async () => {
@@ -108,6 +120,37 @@ describe('a switch', () => {
     expect(await caddy.switchRoutes([route])).toEqual({ changed: 0, reloaded: true })
     expect(adaptedDials(await caddy.running(), siteA(ports))).toEqual([device])
   })
+})
+
+describe('any captured Caddyfile is switched at the tokens of its site and nowhere else, as Caddy itself agrees', () => {
+  const previewOf = (name: string, edit: { site: string; from: string; to: string }) =>
+    createCaddy({
+      ...{ file: name, admin: 'http://localhost:1', bin: caddyBinary },
+    }).preview({ edits: [edit] })
+  const other = 'localhost:4321'
+  const fixture = (name: string) => join(fixtureFolder, `${name}.caddyfile`)
+
+  test.each(switchedRoutes)('$fixture: $site', async ({ fixture: name, site, lines }) => {
+    const { before, after } = await previewOf(fixture(name), { site, from: device, to: other })
+    const [was, is] = [before.split('\n'), after.split('\n')]
+    expect(is).toEqual(
+      was.map((line, index) => (lines.includes(index + 1) ? line.replace(device, other) : line)),
+    )
+    const changed = was.flatMap((line, index) => (line === is[index] ? [] : [index + 1]))
+    expect(changed).toEqual(lines)
+    const back = findUpstreams(after, { site, upstream: other }).map((each) => ({ ...each, to: device }))
+    expect(replaceUpstreams(after, back)).toBe(before)
+  })
+
+  test.each(unswitchable)(
+    '$fixture is refused, with its line',
+    async ({ fixture: name, site, code, line }) => {
+      await expect(previewOf(fixture(name), { site, from: device, to: other })).rejects.toMatchObject({
+        code,
+        message: expect.stringContaining(`(line ${line}`),
+      })
+    },
+  )
 })
 
 test('an edit by hand while Caddy adapts ours is kept', async () => {

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { findProgram, libraryFolders, runFolder } from '../../sandbox/cache.ts'
 
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
-const limit = 120_000
+const limit = 170_000
 
 test('a story that ends well leaves nothing on the machine', { timeout: limit }, async () => {
   const before = machine()
@@ -84,7 +84,7 @@ function start(ending: 'succeed' | 'fail' | 'wait') {
           if (child.exitCode !== null) throw new Error(`the story ended early:\n${output}`)
           return output.includes(text)
         },
-        { interval: 50, timeout: 60_000 },
+        { interval: 50, timeout: 120_000 },
       ),
   }
 }

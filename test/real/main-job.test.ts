@@ -9,6 +9,7 @@ import {
   requestOf,
   runStatus,
   sendEvent,
+  serviceDevices,
   serviceOwned,
   waitFor,
   world,
@@ -45,6 +46,21 @@ describe('the main job: everything moved, nothing written twice, everything take
     expect(requestOf(request)?.state).toBe('completed')
     const { envelope } = await onehop('status')
     expect(envelope.result?.services?.map((each) => each.state)).toEqual(objects.map(() => 'moved'))
+  })
+
+  test('Prometheus is told so by the worker, and what it took', async () => {
+    const { stdout } = await world.panda.run('curl', ['-sf', 'http://127.0.0.1:3111/metrics'])
+    const lines = stdout.split('\n')
+    expect(lines).toContain('onehop_engine_connected 1')
+    for (const service of ['redis', 'qdrant', 'inngest', 'livekit', 'pds', 'typesense'])
+      expect(lines).toContain(`onehop_service_phase{service="${service}",phase="moved"} 1`)
+    expect(stdout).toMatch(
+      /^onehop_requests_total\{event="mesh\/migration.requested",outcome="completed"\} [1-9]/m,
+    )
+    for (const path of ['port_map', 'old_url', 'device_name'])
+      expect(stdout).toMatch(
+        new RegExp(`^onehop_probe_duration_seconds_count\\{service="qdrant",path="${path}"\\} [1-9]`, 'm'),
+      )
   })
 
   test('clanker-001 reaches by its own name, over WireGuard, every service that it may, and not redis', async () => {
@@ -99,11 +115,6 @@ describe('the main job: everything moved, nothing written twice, everything take
     await world.server('worker').start()
     expect(read(caddyfile)).toBe(before.caddyfile)
     expect(await Promise.all(objects.map(serviceOwned))).toEqual(before.owned)
-    const devices = (await world.headscale(['nodes', 'list'])) as Array<{ name: string }>
-    expect(
-      devices
-        .map((each) => each.name)
-        .filter((name) => !/^(panda|clanker-001|tailscale-operator)/.test(name)),
-    ).toEqual([])
+    expect(await serviceDevices()).toEqual([])
   })
 })

@@ -10,7 +10,12 @@ beforeAll(async () => {
 
 const objects: Record<string, string> = { inngest: 'inngest-svc' }
 
-test.for(Object.keys(endStates) as CaseName[])('%s: ends in its one state', async (name) => {
+// That each service can be moved is the main job's to show: here one stands for all, unless ONEHOP_ALL_PHASES is set.
+const cases = (Object.keys(endStates) as CaseName[]).filter(
+  (name, index) => process.env.ONEHOP_ALL_PHASES || index === 0 || !name.endsWith('is moved'),
+)
+
+test.for(cases)('%s: ends in its one state', async (name) => {
   const { service, state, code } = endStates[name]
   const { arrange, during, restore } = stagings[name]
   const object = objects[service] ?? service

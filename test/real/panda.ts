@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import pWaitFor from 'p-wait-for'
+import { until } from '../../sandbox/cluster.ts'
 import { attachSandbox } from '../../sandbox/start.ts'
 import { onehop as run } from '../../sandbox/worker.ts'
 import type { Entry } from '../../src/journal.ts'
@@ -22,24 +22,8 @@ export function entryOf(service: string): Entry | undefined {
 }
 
 /** Waits for a condition; the last error is the cause when it does not come. */
-export async function waitFor(
-  what: string,
-  condition: () => boolean | Promise<boolean>,
-  seconds = 60,
-): Promise<void> {
-  let cause: unknown
-  const holds = async () => {
-    try {
-      return await condition()
-    } catch (thrown) {
-      cause = thrown
-      return false
-    }
-  }
-  await pWaitFor(holds, { interval: 50, timeout: seconds * 1000 }).catch((thrown: unknown) => {
-    throw new Error(`${what}: not within ${seconds} s`, { cause: cause ?? thrown })
-  })
-}
+export const waitFor = (what: string, condition: () => boolean | Promise<boolean>, seconds = 60) =>
+  until(what, condition, { seconds, interval: 50 })
 
 /** What a Service is to its owner: values, finalizers, and who owns which field; without times and versions. */
 export async function serviceOwned(name: string): Promise<unknown> {
@@ -110,6 +94,14 @@ export function writesByUs(): { cluster: number; tailscale: number; caddy: numbe
       (line) => /"method":"(POST|PUT|PATCH|DELETE)"/.test(line) && line.includes('admin.api'),
     ).length,
   }
+}
+
+/** The devices on the tailnet that bear the name of one of mesh.yaml's services, or that name with a number. */
+export async function serviceDevices(): Promise<string[]> {
+  const devices = (await world.headscale(['nodes', 'list'])) as Array<{ name: string }>
+  return devices
+    .map((each) => each.name)
+    .filter((name) => /^(redis|qdrant|inngest|livekit|pds|typesense)(-\d+)?$/.test(name))
 }
 
 /** The engine's word for how a run stands. */

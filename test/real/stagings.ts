@@ -98,8 +98,19 @@ export const stagings: Record<CaseName, Staging> = {
     },
   },
   'the proxy pod cannot pull its image': {
-    arrange: () => patchProxyImage('localhost/nowhere:1'),
-    restore: () => patchProxyImage(null),
+    async arrange() {
+      // kubelet says within seconds that it cannot; the rest of the time would only be waited for.
+      cpSync(meshFile, `${meshFile}.saved`)
+      writeFileSync(
+        meshFile,
+        read(meshFile).replace('deadlines: { device: 45 }', 'deadlines: { device: 15 }'),
+      )
+      await patchProxyImage('localhost/nowhere:1')
+    },
+    async restore() {
+      cpSync(`${meshFile}.saved`, meshFile)
+      await patchProxyImage(null)
+    },
   },
   'Helm fails': {
     async arrange() {
@@ -142,10 +153,10 @@ export async function renameClanker(name: string) {
   await world.headscale(['nodes', 'rename', '-i', String(clanker?.id), name])
 }
 
-const scale = (namespace: string, object: string, replicas: number) =>
+export const scale = (namespace: string, object: string, replicas: number) =>
   world.kubectl(['-n', namespace, 'scale', object, `--replicas=${replicas}`])
 /** Points the Service at another port of its pod, and waits until its endpoints follow. */
-async function pointAt(targetPort: number) {
+export async function pointAt(targetPort: number) {
   const patch = { spec: { ports: [{ port: 8108, targetPort }] } }
   await world.kubectl(['-n', 'joelclaw', 'patch', 'service', 'typesense', '-p', JSON.stringify(patch)])
   await typesenseReady(targetPort)
@@ -198,7 +209,7 @@ async function recreate(spec?: Record<string, unknown>) {
   )
 }
 
-async function operatorPod(): Promise<string | undefined> {
+export async function operatorPod(): Promise<string | undefined> {
   const { items } = JSON.parse(
     await world.kubectl(['-n', 'tailscale', 'get', 'pods', '-l', 'app=operator', '-o', 'json']),
   )
@@ -206,7 +217,7 @@ async function operatorPod(): Promise<string | undefined> {
     ?.status.phase
 }
 
-async function operatorOnline(): Promise<boolean> {
+export async function operatorOnline(): Promise<boolean> {
   const nodes = (await world.headscale(['nodes', 'list'])) as Array<{ name: string; online?: boolean }>
   return nodes.some((each) => each.name.startsWith('tailscale-operator') && each.online === true)
 }

@@ -15,7 +15,21 @@ import { createOnehopApp } from '../../src/server.ts'
 import { startWorker } from '../../src/worker.ts'
 
 const signingKey = '5164'.repeat(16)
-const functions = ['migrate', 'expose-service', 'rollback-service', 'install-operator', 'recover']
+const functions = [
+  'migrate',
+  'expose-service',
+  'rollback-service',
+  'rollback-all',
+  'retire-service',
+  'install-operator',
+  'remove-operator',
+  'narrow-policy',
+  'abort-migration',
+  'check-drift',
+  'repair-drift',
+  'note-probe',
+  'recover',
+]
 
 let folder: string
 const servers: Server[] = []
@@ -128,8 +142,8 @@ async function startSharedWorker(engine: string): Promise<string> {
     '/api/inngest',
     serveInngest({ client, functions: [transcribe], signingKey }),
   )
-  const meshFile = await writeMesh({ engine })
-  const onehop = await createOnehopApp({ meshFile, servePath: '/onehop/api/inngest' })
+  const meshFile = await writeMesh({ engine, path: '/onehop' })
+  const onehop = await createOnehopApp({ meshFile })
   worker.route('/onehop', onehop.app)
   return listen(createAdaptorServer({ fetch: worker.fetch }) as Server)
 }
@@ -137,10 +151,12 @@ async function startSharedWorker(engine: string): Promise<string> {
 async function writeMesh({
   engine = 'http://127.0.0.1:1',
   listen = '127.0.0.1:3111',
+  path = '',
   change = (mesh: string) => mesh,
 }: {
   engine?: string
   listen?: string
+  path?: string
   change?: (mesh: string) => string
 }): Promise<string> {
   const file = join(folder, 'mesh.yaml')
@@ -150,7 +166,7 @@ tailscale: { credentials: { clientIdFile: id, clientSecretFile: secret } }
 operator: { version: 1.102.4, credentials: { clientIdFile: id, clientSecretFile: secret } }
 caddy: { file: Caddyfile }
 engine: { url: '${engine}', eventKeyFile: event-key, signingKeyFile: signing-key }
-worker: { listen: '${listen}' }
+worker: { listen: '${listen}', path: '${path}' }
 state: state
 services:
   redis: { service: joelclaw/redis, ports: [6379] }

@@ -34,9 +34,9 @@ apiVersion: v1
 kind: Service
 metadata: { name: {{ .Release.Name }} }
 spec:
-  type: NodePort
+  type: {{ .Values.service.type }}
   selector: { app: {{ .Release.Name }} }
   ports:
     {{- range .Values.ports }}
-    - { name: {{ .name }}, port: {{ .port }}, targetPort: {{ .port }}, nodePort: {{ .nodePort }} }
+    - { name: {{ .name }}, port: {{ .port }}, targetPort: {{ .port }}{{ if eq $.Values.service.type "NodePort" }}, nodePort: {{ .nodePort }}{{ end }} }
     {{- end }}

@@ -5,6 +5,7 @@ import { InngestTestEngine } from '@inngest/test'
 import { expect, onTestFinished, test } from 'vitest'
 import { createClient } from '../../../inngest.config.ts'
 import { createFunctions } from '../../../src/functions/functions.ts'
+import { createSetup } from '../../../src/setup.ts'
 
 // @inngest/test cannot run the workflows themselves: with SDK 4.24 a step that throws ends the run before a catch, and
 // parallel steps run two or three times. It can show what a function does with input that it refuses.
@@ -24,7 +25,8 @@ test.for([
   writeFileSync(meshFile, mesh(join(folder, 'state')))
   const all = createFunctions(
     createClient({ url: 'http://localhost:1', signingKey: '00', eventKey: '00' }),
-    meshFile,
+    createSetup(meshFile),
+    { cron: '*/15 * * * *', repair: false, known: [] },
   )
   const found = all.find((each) => each.id() === id)
   if (!found) throw new Error(`no function ${id}`)

@@ -5,10 +5,13 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { migrate } from '../../../src/functions/migrate.ts'
 import { rollback } from '../../../src/functions/rollback.ts'
-import { createJournal } from '../../../src/journal.ts'
-import { localStep } from '../../../src/steps/step.ts'
+import { createWorkflows } from '../../../src/functions/workflows.ts'
+import { openJournal } from '../../../src/journal.ts'
+import { createSetup } from '../../../src/setup.ts'
+import { localEngine } from '../../../src/steps/step.ts'
+import { localStep } from '../local-step.ts'
 
-// The workflows as plain functions over localStep: no engine, and refused before any system is asked.
+// The workflows as plain functions over local steps: no engine, and refused before any system is asked.
 let folder: string
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'onehop-functions-'))
@@ -39,12 +42,12 @@ function write({ context = 'admin@talos', text = stringify(mesh) } = {}) {
   }
   writeFileSync(join(folder, 'kubeconfig'), stringify(kubeconfig))
   writeFileSync(join(folder, 'mesh.yaml'), text)
-  return join(folder, 'mesh.yaml')
+  return createSetup(join(folder, 'mesh.yaml'))
 }
 
 test('a migration by a mesh.yaml that cannot be taken is refused as a whole', async () => {
-  const meshFile = write({ text: 'tailnet: [' })
-  expect(await migrate(localStep, { meshFile, ...of })).toMatchObject({
+  const setup = write({ text: 'tailnet: [' })
+  expect(await migrate(localStep, { setup, ...of })).toMatchObject({
     state: 'refused',
     failure: { code: 'mesh-invalid', kind: 'input' },
     services: [],
@@ -52,7 +55,7 @@ test('a migration by a mesh.yaml that cannot be taken is refused as a whole', as
 })
 
 test('a migration of an unknown service is refused, and names those there are', async () => {
-  const result = await migrate(localStep, { meshFile: write(), services: ['redsi'], ...of })
+  const result = await migrate(localStep, { setup: write(), services: ['redsi'], ...of })
   expect(result).toMatchObject({
     state: 'refused',
     failure: { code: 'service-unknown', message: expect.stringContaining('it has redis') },
@@ -60,7 +63,7 @@ test('a migration of an unknown service is refused, and names those there are', 
 })
 
 test('a migration never falls back to the current context', async () => {
-  const result = await migrate(localStep, { meshFile: write({ context: 'minikube' }), ...of })
+  const result = await migrate(localStep, { setup: write({ context: 'minikube' }), ...of })
   expect(result).toMatchObject({
     state: 'refused',
     failure: { code: 'kubernetes-context-unknown', message: expect.stringContaining('minikube') },
@@ -68,11 +71,32 @@ test('a migration never falls back to the current context', async () => {
 })
 
 test('a rollback that cannot reach its cluster leaves the journal as it is', async () => {
-  const meshFile = write({ context: 'minikube' })
-  const journal = createJournal(join(folder, 'state'))
+  const setup = write({ context: 'minikube' })
+  const journal = await openJournal(join(folder, 'state'))
   await journal.begin('redis', { ...of, cluster: 'uid-1', tailnet: 'a.ts.net' })
   const before = await journal.read('redis')
-  const result = await rollback(localStep, { meshFile, service: 'redis', request: 'undo', run: 'undo' })
-  expect(result).toMatchObject({ state: 'refused', failure: { code: 'kubernetes-context-unknown' } })
+  const result = await rollback(localStep, { setup, services: ['redis'], request: 'undo', run: 'undo' })
+  expect(result).toMatchObject([{ state: 'refused', failure: { code: 'kubernetes-context-unknown' } }])
   expect(await journal.read('redis')).toEqual(before)
 })
+
+test.each(['mesh/service.retire.requested', 'mesh/service.rollback.requested'])(
+  '%s with a code that no command line wrote is refused, whoever sent it',
+  async (name) => {
+    const setup = write({ context: 'minikube' })
+    const journal = await openJournal(join(folder, 'state'))
+    const { attempt } = await journal.begin('redis', { ...of, cluster: 'uid-1', tailnet: 'a.ts.net' })
+    await journal.end('redis', attempt, { state: 'moved' })
+    const before = await journal.read('redis')
+    const workflow = createWorkflows(setup, async () => undefined).find(({ triggers }) =>
+      triggers.some((each) => 'event' in each && each.event === name),
+    )
+    const made = await journal.issueCode('force the retire of another')
+    for (const force of ['made-up', made]) {
+      const event = { id: `by-${force}`, name, data: { service: 'redis', force } }
+      const run = workflow?.run({ event, runId: `run-${force}`, step: localEngine })
+      await expect(run).rejects.toThrow('force-code-invalid')
+    }
+    expect(await journal.read('redis')).toEqual(before)
+  },
+)

@@ -3,7 +3,13 @@ import { homedir } from 'node:os'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { OnehopError } from '../../../src/errors.ts'
-import { isClusterService, meshJsonSchema, parseMesh, selectServices } from '../../../src/plan/mesh.ts'
+import {
+  isClusterService,
+  meshJsonSchema,
+  parseMesh,
+  selectServices,
+  vantagesOf,
+} from '../../../src/plan/mesh.ts'
 
 const credentials = { clientIdFile: '~/id', clientSecretFile: 'secret' }
 const redis = { service: 'apps/redis', ports: [6379] }
@@ -58,6 +64,30 @@ describe('bad input is refused with its path and what was expected', () => {
       'services.redis.ports.0',
       'a port from 1 to 65535',
     ],
+    [
+      'a route where there is no old path',
+      services({ redis: { ...redis, oldPath: 'none', routes: { 'https://a:1': 6379 } } }),
+      'services.redis.routes.https://a:1',
+      'a route of Caddy is an old path, and oldPath is none',
+    ],
+    [
+      'a port map where there is no old path',
+      services({ redis: { ...redis, oldPath: 'none', ports: [{ port: 6379, portMap: 6379 }] } }),
+      'services.redis.ports.0.portMap',
+      'a portMap is an old path',
+    ],
+    [
+      'another old path',
+      services({ redis: { ...redis, oldPath: 'some' } }),
+      'services.redis.oldPath',
+      'expected none',
+    ],
+    [
+      "the port map on a kept process's port",
+      services({ redis, worker: { host: '127.0.0.1:6379', keep: 'caddy' } }),
+      'services.redis.ports.0',
+      'port 6379 of this machine, which is that of worker',
+    ],
     ['no ports', services({ redis: { ...redis, ports: [] } }), 'services.redis.ports', '>=1'],
     [
       'a hostname that is no DNS label',
@@ -77,6 +107,45 @@ describe('bad input is refused with its path and what was expected', () => {
       'services.redis.service',
       'expected namespace/name',
     ],
+    [
+      'two services of one tag',
+      services({ redis, other: { ...redis, service: 'apps/other', tag: 'tag:svc-redis' } }),
+      'services.other.tag',
+      'already that of redis',
+    ],
+    [
+      'an allow without the machine that proves it',
+      { ...services({ redis: { ...redis, allow: ['clanker-001'] } }), machine: 'panda' },
+      'services.redis.allow',
+      'expected panda among them',
+    ],
+    [
+      'an allow without the machine whose Caddy has the routes, though nothing else names it',
+      services({
+        redis: { ...redis, allow: ['clanker-001'], routes: { 'https://Panda.tail7af24.ts.net:9443': 6379 } },
+      }),
+      'services.redis.allow',
+      'expected panda among them',
+    ],
+    [
+      'an allow, where nothing tells which machine proves it',
+      services({ redis: { ...redis, allow: ['panda'], routes: { ':9443': 6379 } } }),
+      'services.redis.allow',
+      'expected machine at the top',
+    ],
+    [
+      'a vantage, where this machine has no name',
+      services({ redis: { ...redis, proveFrom: ['clanker-001'] } }),
+      'services.redis.proveFrom',
+      'expected machine at the top',
+    ],
+    [
+      'a vantage that is no machine name',
+      { ...services({ redis: { ...redis, proveFrom: ["x' || true"] } }), machine: 'panda' },
+      'services.redis.proveFrom.0',
+      'expected a DNS label',
+    ],
+    ['a p99 of nothing', { ...wanted, soak: { p99: 0 } }, 'soak.p99', '>0'],
     [
       'a tag without tag:',
       services({ redis: { ...redis, tag: 'svc-redis' } }),
@@ -188,6 +257,25 @@ test('services are selected by name, in the order of mesh.yaml, without processe
   expect(names()).toEqual(['redis', 'qdrant'])
   expect(names(['qdrant', 'redis'])).toEqual(['redis', 'qdrant'])
   expect(() => names(['worker'])).toThrow('no service named "worker"; it has redis, qdrant')
+})
+
+test('this machine is never waited for, and a vantage only once', () => {
+  const proveFrom = ['panda', 'clanker-001', 'clanker-001']
+  const mesh = parse({ ...wanted, machine: 'panda', services: { redis: { ...redis, proveFrom } } })
+  expect(selectServices(mesh).map((each) => vantagesOf(mesh, each))).toEqual([['clanker-001']])
+  const [one] = selectServices(parse(wanted))
+  expect(one && vantagesOf(mesh, one)).toEqual([])
+})
+
+test('this machine is known by the sites of its routes, and may be allowed by its full name', () => {
+  const routes = { 'https://panda.tail7af24.ts.net:9443': 6379, ':9444': 6379 }
+  const mesh = parse({
+    ...wanted,
+    services: { redis: { ...redis, routes, allow: ['panda.tail7af24.ts.net'] } },
+  })
+  expect(mesh.machine).toBe('panda')
+  const other = { service: 'apps/other', ports: [1], routes: { 'https://other.tail7af24.ts.net': 1 } }
+  expect(parse({ ...wanted, services: { redis: { ...redis, routes }, other } }).machine).toBeUndefined()
 })
 
 test('editors get a JSON Schema that refuses unknown keys', () => {

@@ -1,37 +1,38 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import type { Entry } from '../../../src/journal.ts'
-import { parseMesh } from '../../../src/plan/mesh.ts'
-import { pathsOf } from '../../../src/plan/paths.ts'
+import { findUpstreams, replaceUpstreams } from '../../../src/plan/caddyfile.ts'
+import { isClusterService, parseMesh } from '../../../src/plan/mesh.ts'
+import { pathsOf, routesOf } from '../../../src/plan/paths.ts'
 import { planMesh, wavesOf } from '../../../src/plan/plan.ts'
 import { countPlan, renderPlan } from '../../../src/plan/render-plan.ts'
 import type { Snapshot } from '../../../src/plan/snapshot.ts'
 import type { OperatorFacts } from '../../../src/systems/kubernetes.ts'
 
 const credentials = { clientIdFile: '/id', clientSecretFile: '/secret' }
-const mesh = parseMesh(
-  stringify({
-    kubernetes: { context: 'admin@talos' },
-    tailnet: 'a.ts.net',
-    tailscale: { credentials },
-    operator: { version: '1.102.4', credentials },
-    caddy: { file: '/Caddyfile' },
-    engine: { url: 'http://localhost:8288' },
-    services: {
-      inngest: {
-        service: 'apps/inngest-svc',
-        ports: [8288],
-        probe: { http: '/health' },
-        engine: true,
-        routes: { 'https://panda.a.ts.net:9443': 8288 },
-      },
-      pds: { service: 'apps/pds', ports: [{ port: 3000, portMap: 9627 }] },
-      worker: { host: '127.0.0.1:3111', keep: 'caddy' },
+const raw = {
+  kubernetes: { context: 'admin@talos' },
+  tailnet: 'a.ts.net',
+  tailscale: { credentials },
+  operator: { version: '1.102.4', credentials },
+  caddy: { file: '/Caddyfile' },
+  engine: { url: 'http://localhost:8288' },
+  services: {
+    inngest: {
+      service: 'apps/inngest-svc',
+      ports: [8288],
+      probe: { http: '/health' },
+      engine: true,
+      routes: { 'https://panda.a.ts.net:9443': 8288 },
     },
-  }),
-  '/mesh.yaml',
-)
+    pds: { service: 'apps/pds', ports: [{ port: 3000, portMap: 9627 }] },
+    worker: { host: '127.0.0.1:3111', keep: 'caddy' },
+  },
+}
+const mesh = parseMesh(stringify(raw), '/mesh.yaml')
 const caddyfile = 'https://panda.a.ts.net:9443 {\n\treverse_proxy localhost:8288\n}\n'
 
 const service = (name: string, port: number) => ({
@@ -114,6 +115,55 @@ test('a ready system is planned without a problem, each change with its undo', (
   expect(countPlan(plan)).toEqual({ changes: 7, blocked: 0 })
 })
 
+describe('who still reaches a service through Caddy, and is not allowed by name', () => {
+  const inngest = { ...raw.services.inngest, allow: ['panda'] }
+  const narrow = parseMesh(stringify({ ...raw, services: { ...raw.services, inngest } }), '/mesh.yaml')
+  const panda = { ...operatorDevice, name: 'panda.a.ts.net', addresses: ['100.64.0.1'], tags: [] }
+  const notes = (grants: string, hosts = '{}') => {
+    const policy = `{"hosts": ${hosts}, "grants": [${grants}]}`
+    const plan = planMesh(narrow, world({ tailnet: { devices: [operatorDevice, panda], policy } }))
+    return plan.services[0]?.notes.filter((each) => each.includes('through Caddy'))
+  }
+
+  test('is said with the route, by the rules that lead to this machine at its port', () => {
+    expect(
+      notes(
+        `{"src": ["joel@", "panda"], "dst": ["mac"], "ip": ["tcp:9000-9999"]},
+         {"src": ["group:kids"], "dst": ["mac"], "ip": ["tcp:22"]},
+         {"src": ["group:work"], "dst": ["tag:k8s-operator"], "ip": ["*"]}`,
+        '{"mac": "100.64.0.1"}',
+      ),
+    ).toEqual([
+      'through Caddy, https://panda.a.ts.net:9443 goes on answering whoever reaches this machine (by the policy: joel@): allow is about the device name; onehop retire inngest ends that',
+    ])
+    expect(notes('{"src": ["*"], "dst": ["*"], "ip": ["*"]}')?.[0]).toContain('(by the policy: *)')
+  })
+
+  test('is nothing where nobody else reaches this machine there', () => {
+    expect(notes('{"src": ["panda"], "dst": ["panda"], "ip": ["*"]}')).toEqual([])
+  })
+})
+
+test('a site of Caddy that leads to a service beside its routes is named with its line', () => {
+  const seed = (name: string) =>
+    readFileSync(join(import.meta.dirname, '../../../sandbox/seed', name), 'utf8')
+  const caddy = { version: '2.11.9', text: seed('Caddyfile'), adapted: {}, running: {} }
+  const plan = planMesh(parseMesh(seed('mesh.yaml'), '/mesh.yaml'), { caddy, journal: [], failures: [] })
+  const beside = plan.services.flatMap(({ name, notes }) =>
+    notes.filter((each) => each.includes('none of its routes')).map((each) => `${name}: ${each}`),
+  )
+  expect(beside).toEqual([
+    'inngest: through Caddy, http://localhost:8443 (line 62) leads to localhost:8288 as well, and is none of its routes: whoever reaches that (by a Funnel, the whole internet) reaches inngest',
+  ])
+})
+
+test('of LiveKit it is said that its media does not move', () => {
+  const livekit = { service: 'apps/livekit', ports: [7880] }
+  const plan = planMesh(parseMesh(stringify({ ...raw, services: { livekit } }), '/mesh.yaml'), world())
+  expect(plan.services[0]?.notes.join()).toMatch(/only its signalling moves.*its media is UDP/)
+  expect(JSON.stringify(planMesh(mesh, world()))).not.toContain('LiveKit')
+})
+
 test('the engine goes last, in a wave of its own', () => {
   expect(planMesh(mesh, world()).waves).toEqual([['pds'], ['inngest']])
   expect(planMesh(mesh, world(), ['inngest']).waves).toEqual([['inngest']])
@@ -124,6 +174,102 @@ test('a process of this machine is kept, and said to be', () => {
   expect(planMesh(mesh, world()).kept).toEqual([
     { name: 'worker', why: expect.stringContaining('not in the cluster') },
   ])
+})
+
+test('no change ever names the sites of a process that is kept, and its bytes stay', () => {
+  const seed = (name: string) =>
+    readFileSync(join(import.meta.dirname, '../../../sandbox/seed', name), 'utf8')
+  const text = seed('Caddyfile')
+  const whole = parseMesh(seed('mesh.yaml'), '/mesh.yaml')
+  const caddy = { version: '2.11.9', text, adapted: {}, running: {} }
+  const plan = planMesh(whole, { caddy, journal: [], failures: [] })
+  expect(plan.kept[0]?.why).toMatch(/stays as it is: https:\/\/panda\.\S+:3443, http:\/\/localhost:8443$/)
+  const changes = plan.services.flatMap((each) => each.changes)
+  expect(changes.filter(({ what }) => what.includes('panda'))).toHaveLength(4)
+  expect(JSON.stringify(changes)).not.toMatch(/3443|:8443|3111/)
+  const edits = whole.services
+    .filter(isClusterService)
+    .flatMap((each) => routesOf(whole, each))
+    .flatMap(({ site, from, to }) =>
+      findUpstreams(text, { site, upstream: from }).map((at) => ({ ...at, to })),
+    )
+  const lines = (of: string) => of.split('\n').filter((line) => /3111|3443|8443/.test(line))
+  const moved = replaceUpstreams(text, edits)
+  expect(edits).toHaveLength(4)
+  expect(lines(moved)).toEqual(lines(text))
+})
+
+describe('exposed by hand', () => {
+  const byHand = {
+    'tailscale.com/expose': { value: 'true', manager: 'kubectl-annotate' },
+    'tailscale.com/hostname': { value: 'my-pds', manager: 'kubectl-annotate' },
+  }
+  const exposed = { ...service('pds', 3000), annotations: byHand }
+  const services = [service('inngest-svc', 8288), exposed]
+
+  test('a service of mesh.yaml: the plan says that onehop takes over and gives back', () => {
+    const [pds] = planMesh(mesh, world({ cluster: { services } }), ['pds']).services
+    expect(pds?.notes).toEqual([
+      expect.stringMatching(
+        /^exposed by hand already \(kubectl-annotate\): onehop expose pds takes .* gives them back/,
+      ),
+    ])
+    expect(pds?.changes.map(({ sign, undo }) => [sign, undo])).toEqual([
+      ['~', 'back to my-pds under kubectl-annotate'],
+      ['+', 'withdrawn'],
+    ])
+  })
+
+  test('what onehop has moved is not by hand, though others own a field', () => {
+    const plan = planMesh(mesh, world({ cluster: { services }, journal: [entry({})] }), ['pds'])
+    expect(plan.services[0]?.notes).toEqual([])
+  })
+
+  test('a Service that mesh.yaml does not name is listed, and no change names it', () => {
+    const other = { ...exposed, name: 'grafana' }
+    const plan = planMesh(mesh, world({ cluster: { services: [...services, other] } }))
+    expect(plan.notes.join('\n')).toContain('never touches them: apps/grafana (kubectl-annotate);')
+    expect(JSON.stringify(plan.services)).not.toContain('grafana')
+  })
+
+  test('a device without the wanted tag is refused: its tag could not be given to it any more', () => {
+    const device = {
+      ...operatorDevice,
+      id: 'n2',
+      name: 'my-pds.a.ts.net',
+      hostname: 'my-pds',
+      tags: ['tag:k8s'],
+    }
+    const change = {
+      cluster: { services, proxies: { 'apps/pds': { deviceId: 'n2', addresses: [], current: true } } },
+      tailnet: { devices: [operatorDevice, device] },
+    }
+    const [pds] = planMesh(mesh, world(change), ['pds']).services
+    expect(pds?.problems.map((each) => each.code)).toEqual(['device-tag-differs'])
+    expect(pds?.problems[0]?.fix).toContain('kubectl -n apps annotate service pds tailscale.com/expose-')
+  })
+})
+
+test('a service without an old path has only its device name', () => {
+  const none = parseMesh(
+    stringify({ ...raw, services: { pds: { service: 'apps/pds', ports: [3000], oldPath: 'none' } } }),
+    '/mesh.yaml',
+  )
+  const plan = planMesh(none, world())
+  expect(plan.services[0]?.paths).toEqual([{ port: 3000, device: 'tcp://pds.a.ts.net:3000' }])
+  expect(plan.services[0]?.notes).toEqual([expect.stringContaining('onehop unexpose pds')])
+  expect(stripVTControlCharacters(renderPlan(plan))).toContain('(no old path) -> tcp://pds.a.ts.net:3000')
+})
+
+test('plan says what migrate will prove of the operator, and which tags are more than it needs', () => {
+  const tagOwners = { ...world().tailnet?.tagOwners, 'tag:k8s': ['tag:k8s-operator'], 'tag:web': ['joel@'] }
+  const { notes } = planMesh(mesh, world({ tailnet: { tagOwners } }))
+  expect(notes.join('\n')).toContain('migrate proves what the operator')
+  expect(notes.join('\n')).toContain('also use tag:k8s, which no service')
+  const foreign = { version: '1.102.4', ours: false, running: true, message: '' }
+  expect(planMesh(mesh, world({ cluster: { operator: foreign } })).notes.join()).not.toContain(
+    'migrate proves',
+  )
 })
 
 test('an asymmetric port map leads to the port of the Service', () => {
@@ -273,4 +419,73 @@ test('people read each change with its undo beneath, and that nothing was touche
   expect(text).toContain('wave 1 of 2\n\npds  planned\n    localhost:9627 -> tcp://pds.a.ts.net:3000')
   expect(text).toContain('+ Service apps/pds: tailscale.com/expose: true\n      undo: withdrawn')
   expect(text).toMatch(/7 changes, each with its undo; 0 of 2 services blocked\. Nothing was touched\.$/)
+})
+
+describe('what needs no look is folded', () => {
+  const annotationsOf = (name: string) =>
+    Object.fromEntries(
+      Object.entries({ expose: 'true', hostname: name, tags: `tag:svc-${name}` }).map(([key, value]) => [
+        `tailscale.com/${key}`,
+        { value, manager: 'onehop' },
+      ]),
+    )
+  const proxyClass = { 'tailscale.com/proxy-class': { value: 'big', manager: 'kubectl-annotate' } }
+  const moved = (name: string, object: string, port: number) => ({
+    ...service(object, port),
+    annotations: { ...annotationsOf(name), ...proxyClass },
+    finalizers: ['tailscale.com/finalizer'],
+  })
+  const device = {
+    ...operatorDevice,
+    ...{ id: 'n7', name: 'pds.a.ts.net', hostname: 'pds', tags: ['tag:svc-pds'] },
+    addresses: ['100.64.0.7', 'fd7a::7'],
+  }
+  const settled = world({
+    cluster: {
+      services: [moved('inngest', 'inngest-svc', 8288), moved('pds', 'pds', 3000)],
+      proxies: { 'apps/pds': { deviceId: 'n7', addresses: ['100.64.0.7'], current: true } },
+    },
+    tailnet: { devices: [operatorDevice, device] },
+    caddy: {
+      version: '2',
+      text: caddyfile.replace('localhost:8288', 'inngest.a.ts.net:8288'),
+      adapted: {},
+      running: {},
+    },
+    journal: [entry({}), entry({ service: 'inngest' })],
+  })
+  const shown = (snapshot: Snapshot, names?: string[]) =>
+    stripVTControlCharacters(renderPlan(planMesh(mesh, snapshot, names))).split('\n')
+
+  test('services that are moved are one line, and no wave is shown for them', () => {
+    const lines = shown(settled)
+    expect(lines).toContain('2 services are moved already: inngest, pds')
+    expect(lines.join('\n')).not.toMatch(/wave|nothing to change/)
+    expect(lines.at(-1)).toBe('Nothing to do: the mesh is as mesh.yaml wants it.')
+  })
+
+  test('a moved service of which something differs is shown', () => {
+    const lines = shown({ ...settled, caddy: { version: '2', text: caddyfile, adapted: {}, running: {} } })
+    expect(lines).toContain('1 service is moved already: pds')
+    expect(lines).toContain('inngest  moved')
+  })
+
+  test('a service that is retired stands in no wave and blocks nothing, and asked for by name it is refused', () => {
+    const retired = { ...settled, journal: [entry({}), entry({ service: 'inngest', state: 'retired' })] }
+    const plan = planMesh(mesh, retired)
+    expect(plan.waves).toEqual([['pds']])
+    expect(countPlan(plan)).toEqual({ changes: 0, blocked: 0 })
+    expect(shown(retired)).toContain('1 service is retired already: inngest')
+    const [inngest] = planMesh(mesh, retired, ['inngest']).services
+    expect(inngest?.problems.map((each) => each.code)).toEqual(['already-retired'])
+  })
+
+  test('what differs and means nothing is named once, with where it was seen', () => {
+    expect(shown(settled).filter((line) => line.startsWith('harmless: '))).toEqual([
+      'harmless: the finalizer of the operator, which takes it away itself: apps/inngest-svc, apps/pds',
+      "harmless: annotation tailscale.com/proxy-class of kubectl-annotate, which is not onehop's and stays: apps/inngest-svc, apps/pds",
+      "harmless: a device's other address: its name answers with one of them: pds.a.ts.net",
+    ])
+    expect(planMesh(mesh, world()).harmless).toEqual([])
+  })
 })

@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest'
 import { OnehopError } from '../../../src/errors.ts'
-import { awaited, localStep, type Step, tried } from '../../../src/steps/step.ts'
+import { awaited, createStep, type EngineStep, tried } from '../../../src/steps/step.ts'
+import { localStep } from '../local-step.ts'
 
 /** Like the engine's: results go through JSON. Sleeps are noted, not slept. */
 function notingStep() {
   const ids: string[] = []
-  const step: Step = {
+  const engine: EngineStep = {
     async run<T>(id: string, work: () => Promise<T>) {
       ids.push(id)
       const result = await work()
@@ -16,7 +17,7 @@ function notingStep() {
     },
     sendEvent: async () => undefined,
   }
-  return { step, ids }
+  return { step: createStep(engine, (_phase, _options, work) => work()), ids }
 }
 
 test('a step that fails answers with its code, also after JSON', async () => {

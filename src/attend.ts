@@ -1,0 +1,69 @@
+import type { Inngest, InngestFunction } from 'inngest'
+import { messageOf } from './errors.ts'
+import { keepConnected } from './keep-connected.ts'
+import { keepRegistered } from './keep-registered.ts'
+import type { EngineLink } from './metrics.ts'
+import type { Setup } from './setup.ts'
+import { watchPaths, watchPolicy, watchRequests } from './watch.ts'
+
+/**
+ * What a worker does beside answering the engine: it holds the state folder (one worker for each: it looks after lost runs,
+ * and two would do so twice), tells the engine of its functions, takes up lost runs, and goes on proving what is moved.
+ * With engine.serveOrigin the engine calls the process, at worker.listen and worker.path; without, it is dialled.
+ *
+ * @throws OnehopError mesh-unreadable, mesh-invalid; journal-locked, naming the other worker
+ */
+export async function attend({ client, functions, setup, link, log }: Options): Promise<Worker> {
+  const { worker, engine } = await setup.mesh()
+  const stop = new AbortController()
+  const { signal } = stop
+  const release = await holdFolder({ setup, signal, log })
+  const watch = { setup, signal, log }
+  const attached = engine.serveOrigin
+    ? keepRegistered({
+        engine: engine.url,
+        own: `http://${worker.listen}${worker.path}/api/inngest`,
+        origin: engine.serveOrigin,
+        link,
+        signal,
+        log,
+      })
+    : keepConnected({ client, functions, link, signal, log })
+  const watching = [
+    watchRequests({ ...watch, send: (event) => client.send(event) }),
+    watchPaths(watch),
+    watchPolicy(watch),
+  ]
+  return {
+    async close() {
+      stop.abort()
+      await attached
+      await Promise.all(watching)
+      await release()
+    },
+  }
+}
+
+export type Worker = { close(): Promise<void> }
+type Log = (line: string) => void
+type Options = {
+  client: Inngest
+  functions: InngestFunction.Any[]
+  setup: Setup
+  link: EngineLink
+  log: Log
+}
+
+/** A hold that was lost (this machine slept) is taken again; the other worker that has it by then goes on alone. */
+async function holdFolder({ setup, signal, log }: { setup: Setup; signal: AbortSignal; log: Log }) {
+  const journal = await setup.journal()
+  let release: (() => Promise<void>) | undefined
+  const take = async () => {
+    release = await journal.hold('worker', () => {
+      release = undefined
+      if (!signal.aborted) take().catch((thrown: unknown) => log(messageOf(thrown)))
+    })
+  }
+  await take()
+  return async () => release?.()
+}

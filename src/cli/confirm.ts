@@ -1,0 +1,22 @@
+import { createInterface } from 'node:readline/promises'
+import { OnehopError } from '../errors.ts'
+
+/** Shows what would be done and asks once. @throws OnehopError flag-invalid, without a terminal or a yes */
+export async function confirm({
+  command,
+  text,
+  question,
+}: {
+  command: string
+  text: string
+  question: string
+}): Promise<void> {
+  if (!process.stdin.isTTY)
+    throw new OnehopError('flag-invalid', { message: `${text}\nno terminal to ask on: pass --yes`, command })
+  const ask = createInterface({ input: process.stdin, output: process.stderr })
+  process.stderr.write(`${text}\n`)
+  const said = await ask.question(question)
+  ask.close()
+  if (!/^y(es)?$/i.test(said.trim()))
+    throw new OnehopError('flag-invalid', { message: 'not carried out', command })
+}

@@ -1,0 +1,129 @@
+import { z } from 'zod'
+import type { Journal } from './journal.ts'
+import type { DriftFound } from './plan/drift.ts'
+import { type Drift, driftId, driftKindNames, driftKinds } from './plan/drift-kinds.ts'
+
+/**
+ * What is known of drift, in the state folder: since when each stands, what was told to whom, and how often each was
+ * repaired. A change of state is told once; what could not be told is kept until it was.
+ *
+ * Every function throws OnehopError journal-*.
+ */
+export const driftRecord = (journal: Journal) => ({
+  /** Of the last look by a schedule or a request; nothing before the first. */
+  last: (): Promise<DriftRecord | undefined> => journal.readDocument(file, recordSchema),
+
+  /**
+   * Writes down what was found, and gives back what has to be told. Of a part that could not be looked at, nothing is
+   * gone: it stays as it was last seen.
+   */
+  async note({ drifts, unread }: Pick<DriftFound, 'drifts' | 'unread'>): Promise<News> {
+    const { drifts: noted, resolved } = await journal.updateDocument(
+      file,
+      recordSchema,
+      (before = empty()) => {
+        const at = now()
+        const known = new Map(before.drifts.map((each) => [driftId(each), each]))
+        const repairs = recent(before.repairs)
+        const found = drifts.map((drift) => {
+          const earlier = known.get(driftId(drift))
+          const raised = raise(drift, repairs[driftId(drift)] ?? [])
+          const told = earlier?.told === true && earlier.severity === raised.severity
+          return { ...raised, since: earlier?.since ?? at, told }
+        })
+        const ids = new Set(drifts.map(driftId))
+        const missing = before.drifts.filter((each) => !ids.has(driftId(each)))
+        const unseen = missing.filter(({ kind }) => unread.includes(driftKinds[kind].part))
+        const gone = missing.filter((each) => !unseen.includes(each) && each.told)
+        const back = before.resolved.filter((each) => !ids.has(driftId(each)))
+        return {
+          version: 1 as const,
+          at,
+          drifts: [...found, ...unseen],
+          resolved: [...back, ...gone.map((each) => ({ ...each, until: at }))],
+          repairs,
+        }
+      },
+    )
+    return {
+      detected: noted.filter((each) => !each.told).map(withoutTold),
+      resolved: resolved.map(withoutTold),
+    }
+  },
+
+  /** Writes down that these were told. */
+  async told({ detected, resolved }: News): Promise<void> {
+    const of = (each: Known) => `${driftId(each)} ${each.since}`
+    const [known, over] = [new Set(detected.map(of)), new Set(resolved.map(of))]
+    await journal.updateDocument(file, recordSchema, (before = empty()) => ({
+      ...before,
+      drifts: before.drifts.map((each) => (known.has(of(each)) ? { ...each, told: true } : each)),
+      resolved: before.resolved.filter((each) => !over.has(of(each))),
+    }))
+  },
+
+  /** Claims a repair of each of these; gives back those that were repaired too often within an hour. */
+  async claimRepairs(ids: string[]): Promise<string[]> {
+    let refused: string[] = []
+    await journal.updateDocument(file, recordSchema, (before = empty()) => {
+      const repairs = recent(before.repairs)
+      refused = ids.filter((id) => (repairs[id] ?? []).length >= mostRepairs)
+      const claimed = ids.filter((id) => !refused.includes(id))
+      const added = Object.fromEntries(claimed.map((id) => [id, [...(repairs[id] ?? []), Date.now()]]))
+      return { ...before, repairs: { ...repairs, ...added } }
+    })
+    return refused
+  },
+})
+
+/** So many repairs of one drift within an hour, and no more by themselves: something puts it back. */
+export const mostRepairs = 3
+const hour = 3_600_000
+const file = 'drift'
+
+const notedSchema = z.object({
+  kind: z.enum(driftKindNames),
+  subject: z.string(),
+  severity: z.enum(['info', 'warning', 'critical']),
+  what: z.string(),
+  cause: z.string().optional(),
+  repair: z.string().optional(),
+  cure: z.string(),
+  since: z.string(),
+  told: z.boolean(),
+})
+const recordSchema = z.object({
+  version: z.literal(1),
+  /** When it was last looked. */
+  at: z.string(),
+  drifts: z.array(notedSchema),
+  /** What is over and not told yet. */
+  resolved: z.array(notedSchema.extend({ until: z.string() })),
+  /** When each was repaired, in milliseconds. */
+  repairs: z.record(z.string(), z.array(z.number())),
+})
+export type DriftRecord = z.infer<typeof recordSchema>
+export type Known = Omit<z.infer<typeof notedSchema>, 'told'>
+/** What has to be told. */
+export type News = { detected: Known[]; resolved: Array<Known & { until: string }> }
+
+export const withoutTold = <T extends { told: boolean }>({ told: _, ...rest }: T): Omit<T, 'told'> => rest
+
+function raise(drift: Drift, times: number[]): Drift {
+  if (times.length < mostRepairs) return drift
+  return {
+    ...drift,
+    severity: 'critical',
+    what: `${drift.what} (repaired ${times.length} times within an hour, and back again)`,
+  }
+}
+
+const recent = (repairs: Record<string, number[]>) =>
+  Object.fromEntries(
+    Object.entries(repairs)
+      .map(([id, times]) => [id, times.filter((at) => at > Date.now() - hour)] as const)
+      .filter(([, times]) => times.length > 0),
+  )
+
+const now = () => new Date().toISOString()
+const empty = (): DriftRecord => ({ version: 1, at: now(), drifts: [], resolved: [], repairs: {} })

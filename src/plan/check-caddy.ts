@@ -1,0 +1,21 @@
+import { diffAdapted } from './caddyfile.ts'
+import { bad, failed, good, type Judge, wasRead } from './check-judge.ts'
+import { selectServices } from './mesh.ts'
+import { countsRequests } from './request-counts.ts'
+
+/** Caddy: its process, its program and its file. */
+export const caddyChecks = {
+  'caddy-answers': wasRead('caddy-answers', ({ mesh }) => mesh.caddy.admin),
+  'caddy-version': wasRead('caddy-version', ({ facts }) => facts.caddy.version ?? ''),
+  'caddy-file-readable': wasRead('caddy-file-readable', ({ mesh }) => mesh.caddy.file),
+  'caddy-file-valid': wasRead('caddy-file-valid'),
+  'caddy-runs-file': ({ mesh, facts: { caddy } }) => {
+    const [first] = diffAdapted(caddy.adapted, caddy.running)
+    return first ? failed('caddy-file-not-running', { file: mesh.caddy.file, path: first.path }) : good()
+  },
+  'caddy-counts': ({ mesh, facts: { caddy } }) => {
+    const routed = selectServices(mesh).some(({ routes }) => Object.keys(routes).length > 0)
+    if (!routed) return undefined
+    return countsRequests(caddy.running) ? good() : bad({ file: mesh.caddy.file })
+  },
+} satisfies Record<string, Judge>

@@ -1,0 +1,239 @@
+import type { ExposeState } from '../steps/annotate-service.ts'
+import type { IngressState } from '../steps/ingress-service.ts'
+import type { ServiceFacts } from '../systems/kubernetes.ts'
+import type { DriftFacts, Finding, Standing } from './drift.ts'
+import { lookup } from './lookup.ts'
+import { deviceName, hasOldPath, ingressName, proxyKey } from './paths.ts'
+import { standingChange } from './states.ts'
+
+/** What is not as it was left of one service: its Service, its exposure, its proxy and device, and its device name. */
+export function serviceDrift(facts: DriftFacts, standing: Standing): Finding[] {
+  const { service, entry } = standing
+  const subject = service.name
+  const { cluster } = facts.snapshot
+  const fellBack: Finding[] = entry.fellBack
+    ? [
+        {
+          kind: 'fell-back',
+          subject,
+          what: `Caddy leads to the port map of ${subject} again since ${entry.fellBack.at}: ${entry.fellBack.why}`,
+          cure: `mend the device, then onehop expose ${subject}; or give it up: onehop rollback ${subject}`,
+        },
+      ]
+    : []
+  if (!cluster) return [...fellBack]
+  const found = lookup(facts.snapshot).service(service.service)
+  const uid = standingChange(entry, 'expose')?.uid
+  if (!found || (uid !== undefined && uid !== found.uid))
+    return [
+      ...fellBack,
+      {
+        kind: 'service-gone',
+        subject,
+        what: found
+          ? `Service ${service.service} was deleted and made again`
+          : `there is no Service ${service.service}`,
+        cure: `onehop rollback ${subject}, then onehop expose ${subject}`,
+      },
+    ]
+  return [
+    ...fellBack,
+    ...exposureDrift(facts, standing, found),
+    ...shapeDrift(standing, found),
+    ...endpointDrift(facts, standing, found),
+    ...deviceDrift(facts, standing),
+  ]
+}
+
+/** The annotations, or the Ingress, that were written. */
+function exposureDrift(facts: DriftFacts, { service, entry }: Standing, found: ServiceFacts): Finding[] {
+  const subject = service.name
+  const target = standingChange(entry, 'expose')?.target as ExposeState | IngressState | undefined
+  if (!target) return []
+  if ('ingress' in target) return ingressDrift(facts, { service, entry }, target)
+  return Object.entries(target.annotations).flatMap(([key, wanted]): Finding[] => {
+    const now = found.annotations[key]
+    if (!wanted || now?.value === wanted.value) return []
+    const what = `Service ${service.service}: ${key} is ${now?.value ?? 'gone'}, it was ${wanted.value}`
+    const cause = now && `field manager ${now.manager}`
+    if (key === 'tailscale.com/expose') return [{ kind: 'annotation-gone', subject, what, cause }]
+    if (key === 'tailscale.com/hostname') return [{ kind: 'hostname-changed', subject, what, cause }]
+    return [{ kind: 'tag-edited', subject, what: `${what}; its device keeps the tag that it has`, cause }]
+  })
+}
+
+function ingressDrift({ snapshot }: DriftFacts, { service }: Standing, { ingress }: IngressState): Finding[] {
+  const subject = service.name
+  const name = ingressName(service)
+  const found = lookup(snapshot).ingress(`${service.namespace}/${name}`)
+  const object = `Ingress ${service.namespace}/${name}`
+  if (!found?.ours) return [{ kind: 'annotation-gone', subject, what: `${object} is gone` }]
+  const now = found.wish
+  if (ingress && now?.hostname !== ingress.wish.hostname)
+    return [
+      {
+        kind: 'hostname-changed',
+        subject,
+        what: `${object} asks for ${now?.hostname ?? 'another spec'}, it was ${ingress.wish.hostname}`,
+        mend: null,
+        cure: `delete that Ingress, then onehop drift --repair annotation-gone`,
+      },
+    ]
+  return []
+}
+
+/** Type and ports: as the retirement left them, else as they were when the service was moved. */
+function shapeDrift({ service, entry }: Standing, found: ServiceFacts): Finding[] {
+  const subject = service.name
+  const object = `Service ${service.service}`
+  const cause = found.typeManager && `field manager ${found.typeManager}`
+  if (standingChange(entry, 'type'))
+    return found.type === 'ClusterIP'
+      ? []
+      : [{ kind: 'type-back', subject, what: `${object} is a ${found.type} again`, cause }]
+  const seen = (standingChange(entry, 'expose')?.before as ExposeState | undefined)?.seen
+  if (!seen) return []
+  const numbers = (ports: Array<{ port: number }>) =>
+    ports
+      .map(({ port }) => port)
+      .toSorted((a, b) => a - b)
+      .join(', ')
+  const ports: Finding[] =
+    numbers(seen.ports) === numbers(found.ports)
+      ? []
+      : [
+          {
+            kind: 'ports-changed',
+            subject,
+            what: `${object} has the ports ${numbers(found.ports)}, it was moved with ${numbers(seen.ports)}`,
+            cure: `correct services.${subject}.ports in mesh.yaml, then onehop rollback ${subject} and onehop expose ${subject}`,
+          },
+        ]
+  if (!hasOldPath(service) || seen.type !== 'NodePort') return ports
+  if (found.type !== 'NodePort')
+    return [
+      ...ports,
+      {
+        kind: 'nodeport-gone',
+        subject,
+        what: `${object} is a ${found.type}, it was a NodePort: its port map leads nowhere`,
+        cause,
+        cure: 'make it a NodePort with its former node ports again where its type is written',
+      },
+    ]
+  const moved = seen.ports.flatMap(({ port, nodePort }) => {
+    const now = found.ports.find((each) => each.port === port)?.nodePort
+    return nodePort === undefined || now === undefined || now === nodePort
+      ? []
+      : [`port ${port} has node port ${now}, it was ${nodePort}`]
+  })
+  if (moved.length === 0) return ports
+  return [
+    ...ports,
+    {
+      kind: 'nodeport-changed',
+      subject,
+      what: `${object}: ${moved.join('; ')}`,
+      cure: 'give it its former node port again: its port map, and so its way back, leads there',
+    },
+  ]
+}
+
+function endpointDrift({ snapshot }: DriftFacts, { service }: Standing, found: ServiceFacts): Finding[] {
+  const ready = snapshot.cluster?.readyPorts[service.service] ?? []
+  const bare = service.ports.flatMap(({ port }) => {
+    const there = found.ports.find((each) => each.port === port)
+    return there && !ready.includes(there.name) ? [port] : []
+  })
+  if (bare.length === 0) return []
+  return [
+    {
+      kind: 'no-endpoints',
+      subject: service.name,
+      what: `Service ${service.service} has no ready endpoint for port ${bare.join(', ')}`,
+      cure: `kubectl -n ${service.namespace} get endpointslices,pods`,
+    },
+  ]
+}
+
+/** The proxy that the operator made, its device, and what a client finds under its name. */
+function deviceDrift({ mesh, snapshot, paths }: DriftFacts, { service, entry }: Standing): Finding[] {
+  const subject = service.name
+  const { namespace } = mesh.operator
+  const proxy = snapshot.cluster?.proxies[proxyKey(service)]
+  // Rolling a retired service back brings its old path back: that is more than a repair may decide.
+  const anew = entry.state === 'moved' && hasOldPath(service) ? undefined : null
+  const cure = anew === null ? `onehop rollback ${subject}, then onehop expose ${subject}` : undefined
+  const pods = `kubectl -n ${namespace} describe pod -l tailscale.com/parent-resource=${service.object}`
+  if (!proxy)
+    return [{ kind: 'proxy-missing', subject, what: `there is no proxy for ${service.service}`, cure: pods }]
+  const name = deviceName(mesh, service)
+  const findings: Finding[] = []
+  if (proxy.keySpent)
+    findings.push({
+      kind: 'login-key-spent',
+      subject,
+      what: `the proxy of ${subject} asks for a new login key (reissue_authkey in its Secret)`,
+      mend: anew,
+      cure,
+    })
+  else if (proxy.trouble)
+    findings.push({
+      kind: 'proxy-stuck',
+      subject,
+      what: `the proxy pod of ${subject} does not start: ${proxy.trouble}`,
+      mend: anew,
+      cure: cure ?? pods,
+    })
+  const { tailnet } = snapshot
+  const device = lookup(snapshot).device(proxy.deviceId ?? '')
+  if (tailnet && proxy.deviceId !== undefined && !device)
+    findings.push({
+      kind: 'device-deleted',
+      subject,
+      what: `device ${proxy.deviceId} (${proxy.fqdn ?? name}) is not on the tailnet any more`,
+      mend: anew,
+      cure,
+    })
+  const named = [device?.name, proxy.fqdn].find((each) => each !== undefined && each !== name)
+  if (named !== undefined) {
+    const holder = lookup(snapshot)
+      .devicesNamed(service.hostname)
+      .find((each) => each.name === name && each.id !== proxy.deviceId)
+    findings.push({
+      kind: 'device-renamed',
+      subject,
+      what: `the device of ${subject} is called ${named}, asked was ${name}`,
+      cause: holder && `${name} is held by ${holder.id} (${holder.addresses[0] ?? 'no address'})`,
+      // As long as somebody holds the name, another try would end with another suffix.
+      mend: holder ? null : anew,
+      cure: holder ? `free the name ${name}, then onehop drift --repair device-renamed` : cure,
+    })
+  }
+  if (device && !device.online)
+    findings.push({
+      kind: 'device-offline',
+      subject,
+      what: `device ${device.name} is not connected`,
+      cause: `last seen ${device.lastSeen}`,
+      cure: pods,
+    })
+  const path = paths[subject]
+  const [silent] = path?.silent ?? []
+  if (silent)
+    findings.push({
+      kind: 'device-silent',
+      subject,
+      what: `${silent.name}:${silent.port} does not answer: ${silent.message}`,
+      cure: `onehop check ${subject}; to give it up: onehop rollback ${subject}`,
+    })
+  const [address] = proxy.addresses
+  if (path && address !== undefined && !path.magicDns.includes(address))
+    findings.push({
+      kind: 'name-elsewhere',
+      subject,
+      what: `MagicDNS answers ${typeof path.magicDns === 'string' ? path.magicDns : path.magicDns.join(' ')} for ${name}, its device has ${address}`,
+      cure: 'tailscale dns status; is another device of that name on the tailnet?',
+    })
+  return findings
+}

@@ -1,0 +1,64 @@
+import { type DriftFacts, type DriftFound, findDrift, type PathFacts, standingOf } from '../plan/drift.ts'
+import type { ClusterService, Mesh } from '../plan/mesh.ts'
+import { deviceName } from '../plan/paths.ts'
+import type { Snapshot } from '../plan/snapshot.ts'
+import type { Work } from '../setup.ts'
+import { readClient } from '../systems/credentials.ts'
+import { inBatches } from '../systems/in-batches.ts'
+import type { Systems } from '../systems/systems.ts'
+import { takeSnapshot } from '../systems/take-snapshot.ts'
+import { probeDevice } from './prove-path.ts'
+
+/**
+ * Looks at everything that is moved or retired: one list of each kind, and one probe of each device name. Writes nothing;
+ * what cannot be read is named in the answer.
+ *
+ * @throws OnehopError policy-unreadable and the like, where a file of the user's cannot be understood
+ */
+export async function lookForDrift(work: Work): Promise<DriftFound> {
+  const { mesh, systems } = work
+  const snapshot = await takeSnapshot(work)
+  const [paths, secret, books] = await Promise.all([
+    lookAtPaths(mesh, systems, snapshot),
+    snapshot.cluster?.operator ? lookAtSecret(mesh, systems) : ('same' as const),
+    mesh.books === undefined ? undefined : systems.books.read(mesh.books).catch(() => undefined),
+  ])
+  const facts: DriftFacts = { mesh, snapshot, paths, secret, books }
+  return findDrift(facts)
+}
+
+async function lookAtPaths(mesh: Mesh, systems: Systems, { journal }: Snapshot) {
+  const found = await inBatches(
+    standingOf(mesh, journal),
+    async ({ service }) => [service.name, await lookAtPath(mesh, systems, service)] as const,
+  )
+  return Object.fromEntries(found)
+}
+
+async function lookAtPath(mesh: Mesh, { probes }: Systems, service: ClusterService): Promise<PathFacts> {
+  const { magicDns } = await probes.resolve(deviceName(mesh, service))
+  // Without an address there is nothing to dial, and it is the name that is told.
+  if (typeof magicDns === 'string') return { magicDns, silent: [] }
+  let answers = await probeDevice(probes, mesh, service)
+  // A pod that restarts, or a way that changes from relay to direct, is silent for some seconds and no drift.
+  for (const pause of [1000, 3000]) {
+    if (answers.every((each) => each.answer.ok)) break
+    await new Promise((resolve) => setTimeout(resolve, pause))
+    answers = await probeDevice(probes, mesh, service)
+  }
+  return {
+    magicDns,
+    silent: answers.flatMap(({ target, answer }) =>
+      answer.ok ? [] : [{ name: target.host, port: target.port, message: answer.message }],
+    ),
+  }
+}
+
+/** Only whether they are equal leaves the place where both are known. */
+async function lookAtSecret({ operator }: Mesh, { kubernetes }: Systems): Promise<DriftFacts['secret']> {
+  try {
+    return await kubernetes.oauthSecretState(operator.namespace, await readClient(operator.credentials))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,81 @@
+import { expect, test } from 'vitest'
+import type { Case, CaseService } from './case.ts'
+import type { FaultKind } from './faults.ts'
+import { runCase } from './run-case.ts'
+
+const routed: CaseService = {
+  ...{ routed: true, spelling: 'localhost', probe: 'redis', before: 'tags' },
+  ...{ engine: false, elsewhere: false },
+}
+const plain: Case = {
+  seed: 7,
+  services: [routed],
+  requests: [{ kind: 'migrate', service: 0, at: 0 }],
+  faults: [],
+  lost: 'rollback',
+  takeBack: true,
+}
+
+test('a case runs the same way each time', async () => {
+  const faulty: Case = {
+    ...plain,
+    faults: [
+      { kind: 'power cut', at: 200 },
+      { kind: 'duplicate', at: 300 },
+    ],
+  }
+  const [first, second] = [await runCase(faulty, { tracing: true }), await runCase(faulty, { tracing: true })]
+  expect(first.trace.length).toBeGreaterThan(300)
+  expect(second).toEqual(first)
+})
+
+test('without a fault, a service is moved and taken back', async () => {
+  expect(await runCase(plain)).toMatchObject({ violations: [], faults: {}, moves: 1 })
+})
+
+test.for<FaultKind[]>([
+  ['worker killed'],
+  ['engine gone', 'worker killed'],
+  ['power cut'],
+  ['partial write'],
+  ['error after the effect'],
+])('stopped at every await by %j, a migration and its undo end well', { timeout: 120_000 }, async (kinds) => {
+  const { effects } = await runCase(plain)
+  const violated: string[] = []
+  for (let at = 1; at <= effects; at++) {
+    const each: Case = { ...plain, seed: at, faults: kinds.map((kind) => ({ kind, at })) }
+    const { violations } = await runCase(each)
+    if (violations.length > 0) violated.push(`at effect ${at}: ${violations[0]}`)
+  }
+  expect(violated).toEqual([])
+})
+
+test.for<FaultKind[]>([
+  ['worker killed'],
+  ['engine gone', 'worker killed'],
+  ['cancelled run'],
+  ['power cut'],
+])(
+  'stopped at every await by %j, a retirement and its undo end well',
+  { timeout: 120_000 },
+  async (kinds) => {
+    const retired: Case = {
+      ...plain,
+      requests: [...plain.requests, { kind: 'retire', service: 0, at: 1_000_000 }],
+    }
+    const [moved, whole] = [await runCase({ ...plain, takeBack: false }), await runCase(retired)]
+    expect(whole).toMatchObject({ violations: [], retirements: 1 })
+    const violated: string[] = []
+    for (let at = moved.effects; at <= whole.effects; at++) {
+      const each: Case = {
+        ...retired,
+        seed: at,
+        takeBack: at % 2 === 0,
+        faults: kinds.map((kind) => ({ kind, at })),
+      }
+      const { violations } = await runCase(each)
+      if (violations.length > 0) violated.push(`at effect ${at}: ${violations[0]}`)
+    }
+    expect(violated).toEqual([])
+  },
+)

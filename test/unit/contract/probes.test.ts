@@ -1,0 +1,44 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { describe } from 'vitest'
+import { createProbes } from '../../../src/systems/probes.ts'
+import { probesContract } from '../../contract/probes.ts'
+import { idle } from '../../sim/idle.ts'
+import { createCluster } from '../../sim/memory/cluster.ts'
+import { createMemoryProbes } from '../../sim/memory/probes.ts'
+
+describe('real sockets', () =>
+  probesContract(async () => {
+    const server = createServer((_, response) => response.end('me')).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const address = server.address()
+    const port = typeof address === 'object' && address ? address.port : 0
+    return {
+      probes: createProbes(),
+      answers: { host: '127.0.0.1', port },
+      // Port 1 is below what anybody but root may take, and nothing has listened there for decades.
+      silent: { host: '127.0.0.1', port: 1 },
+      [Symbol.asyncDispose]: async () => void server.close(),
+    }
+  }))
+
+describe("the simulation's clients", () =>
+  probesContract(async () => {
+    const cluster = createCluster({ random: idle.random, tailnet: 'sim.ts.net', changed: () => undefined })
+    const ports = [{ name: 'main', port: 9001 }]
+    cluster.add({
+      namespace: 'apps',
+      name: 's1',
+      clusterIP: '10.96.0.1',
+      annotations: new Map(),
+      finalizers: [],
+      ports,
+    })
+    const by = { name: 'test', alive: true }
+    return {
+      probes: createMemoryProbes({ effect: idle.effect, cluster, by, running: () => null }),
+      answers: { host: 'localhost', port: 9001 },
+      silent: { host: 's1.sim.ts.net', port: 9001 },
+      [Symbol.asyncDispose]: async () => undefined,
+    }
+  }))

@@ -1,0 +1,117 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { OnehopError } from '../../../src/errors.ts'
+import { checkDrift } from '../../../src/functions/check-drift.ts'
+import { openJournal } from '../../../src/journal.ts'
+import { parseMesh } from '../../../src/plan/mesh.ts'
+import type { Setup, Work } from '../../../src/setup.ts'
+import { createStep, localEngine, type Sent } from '../../../src/steps/step.ts'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'onehop-check-drift-'))
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+const credentials = { clientIdFile: 'id', clientSecretFile: 'secret' }
+const meshFile = {
+  kubernetes: { context: 'admin@talos' },
+  tailnet: 'a.ts.net',
+  tailscale: { credentials },
+  operator: { version: '1.102.4', credentials },
+  caddy: { file: 'Caddyfile' },
+  engine: { url: 'http://127.0.0.1:1' },
+  services: { redis: { service: 'apps/redis', ports: [6379] } },
+}
+
+/** A cluster in which somebody has exposed a Service by hand, which is drift; and all that was told of it. */
+async function strangersWorld({ webhook }: { webhook?: () => Promise<void> } = {}) {
+  const mesh = parseMesh(JSON.stringify(meshFile), join(folder, 'mesh.yaml'))
+  const journal = await openJournal(folder)
+  const expose = { value: 'true', manager: 'kubectl' }
+  const services = [{ namespace: 'apps', name: 'by-hand', annotations: { 'tailscale.com/expose': expose } }]
+  const world = { services, unreachable: false, sent: [] as Sent[] }
+  const systems = {
+    kubernetes: {
+      clusterId: async () => 'uid',
+      services: async () => {
+        if (world.unreachable) throw new OnehopError('kubernetes-refused', {})
+        return world.services
+      },
+      namespaces: async () => ({}),
+      readyPorts: async () => ({}),
+      proxies: async () => ({}),
+      operator: async () => undefined,
+    },
+    tailscale: {
+      devices: async () => [],
+      policy: async () => ({ text: '{}', etag: '1' }),
+      peers: async () => ({}),
+    },
+    caddy: {
+      version: async () => '2.11.0',
+      readFile: async () => ({ text: '' }),
+      adapt: async () => ({}),
+      running: async () => ({}),
+    },
+    webhook: { post: webhook },
+  }
+  if (webhook) Object.assign(mesh.drift, { webhookFile: join(import.meta.dirname, 'check-drift.test.ts') })
+  const work = { mesh, journal, systems } as unknown as Work
+  const setup: Setup = { mesh: async () => mesh, journal: async () => journal, work: async () => work }
+  const engine = {
+    ...localEngine,
+    sendEvent: async (_: string, event: Sent | Sent[]) => {
+      world.sent.push(...[event].flat())
+      return undefined
+    },
+  }
+  const step = createStep(engine, (_, __, look) => look())
+  return { world, check: () => checkDrift(step, { setup, request: 'r' }) }
+}
+
+const told = ({ sent }: { sent: Sent[] }) =>
+  sent.map(({ name, data }) => `${name} ${data.kind} ${data.subject} ${data.severity}`)
+
+test('what drifted is told once, and once when it is over', async () => {
+  const { world, check } = await strangersWorld()
+  expect(await check()).toMatchObject({ state: 'completed', drifts: [{ kind: 'exposed-elsewhere' }] })
+  await check()
+  expect(told(world)).toEqual(['mesh/drift.detected exposed-elsewhere apps/by-hand info'])
+  world.services = []
+  await check()
+  await check()
+  expect(told(world).slice(1)).toEqual(['mesh/drift.resolved exposed-elsewhere apps/by-hand info'])
+})
+
+test('while the cluster cannot be read nothing is over', async () => {
+  const { world, check } = await strangersWorld()
+  await check()
+  world.unreachable = true
+  expect(await check()).toMatchObject({
+    state: 'completed',
+    drifts: [],
+    unread: expect.arrayContaining(['cluster']),
+  })
+  expect(told(world)).toHaveLength(1)
+})
+
+test('a webhook that does not take the news gets them again at the next look; the events have the same ids', async () => {
+  let refusals = 1
+  const posted: number[] = []
+  const { world, check } = await strangersWorld({
+    webhook: async () => {
+      posted.push(refusals)
+      if (refusals-- > 0) throw new OnehopError('policy-test-failed', {})
+    },
+  })
+  await check()
+  await check()
+  await check()
+  expect(posted).toEqual([1, 0])
+  const ids = world.sent.map((each) => each.id)
+  expect(ids).toHaveLength(2)
+  expect(ids[0]).toBe(ids[1])
+})
