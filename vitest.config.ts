@@ -6,6 +6,8 @@ const project = (name: string, more = {}) => ({
 
 export default defineConfig({
   test: {
+    // A failure on another machine is seen by its message alone.
+    chaiConfig: { truncateThreshold: 2000 },
     projects: [
       project('unit', { testTimeout: 20_000 }),
       project('sim', { testTimeout: 300_000, maxWorkers: 2 }),

@@ -9,8 +9,15 @@ export const cacheFolder =
 export const binFolder = join(cacheFolder, 'bin')
 export const debianFolder = join(cacheFolder, 'debian')
 
-/** The folder of the one world that may run: servers' data, logs and the homes of panda and clanker-001. */
-export const runFolder = join(cacheFolder, 'run')
+/**
+ * The worlds that may live on one machine at a time: each has a lock, a cgroup and a run folder of its own, with this
+ * ending. Everything runs in the one without a name; only the tests use the other as well.
+ */
+export const worlds = ['', '-second'] as const
+export const world = worlds.find((ending) => ending === process.env.ONEHOP_WORLD) ?? ''
+
+/** The folder of this world: servers' data, logs and the homes of panda and clanker-001. */
+export const runFolder = join(cacheFolder, `run${world}`)
 
 /** Full path of a program: built by us, fetched from Debian, or the machine's own. */
 export function findProgram(name: string): string {

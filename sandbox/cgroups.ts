@@ -1,9 +1,10 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pWaitFor from 'p-wait-for'
+import { world } from './cache.ts'
 
 /** The cgroup under which kubelet keeps all pods: kubelet kills what it does not know in there. */
-export const cgroupRoot = 'onehop'
+export const cgroupRoot = `onehop${world}`
 
 /** Makes the cgroup in the one v2 hierarchy, or in every v1 hierarchy. */
 export function createCgroups() {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { cacheFolder, runFolder } from './cache.ts'
+import { cacheFolder, runFolder, world } from './cache.ts'
 import { createCgroups, removeCgroups } from './cgroups.ts'
 import { holdLock } from './lock.ts'
 
@@ -16,7 +16,7 @@ import { holdLock } from './lock.ts'
 export async function runInside(file: string, args: string[] = []): Promise<number> {
   if (process.platform !== 'linux' || process.getuid?.() !== 0)
     throw new Error('the sandbox needs Linux and root')
-  await using _lock = await holdLock('sandbox')
+  await using _lock = await holdLock(`sandbox${world}`)
   await removeCgroups() // what a kill -9 left behind
   rmSync(runFolder, { recursive: true, force: true })
   mkdirSync(runFolder, { recursive: true })
@@ -37,7 +37,7 @@ async function runInNamespaces(command: string[]): Promise<number> {
     'setpriv --pdeathsig KILL unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private'
   const [program = '', ...rest] = wrap.split(' ')
   // Its own session: a Ctrl-C at the terminal reaches us alone, and we pass it on once.
-  const child = spawn(program, [...rest, 'sh', '-c', init, 'init', cacheFolder, ...command], {
+  const child = spawn(program, [...rest, 'sh', '-c', init, 'init', cacheFolder, runFolder, ...command], {
     stdio: 'inherit',
     detached: true,
     env: { ...process.env, ONEHOP_INSIDE: '1' },
@@ -80,8 +80,8 @@ function signalGroup(pid: number | undefined, signal: NodeJS.Signals) {
  */
 const init = `
 set -e
-cache=$1; shift
-keep=$cache/run/private; mkdir -p "$keep"; mount -t tmpfs tmpfs "$keep"; mkdir "$keep/cache"; mount --bind "$cache" "$keep/cache"
+cache=$1; keep=$2/private; shift 2
+mkdir -p "$keep"; mount -t tmpfs tmpfs "$keep"; mkdir "$keep/cache"; mount --bind "$cache" "$keep/cache"
 for dir in /etc /var/lib; do
   mkdir -p "$keep$dir/upper" "$keep$dir/work"
   mount -t overlay overlay -o "lowerdir=$dir,upperdir=$keep$dir/upper,workdir=$keep$dir/work" "$dir"

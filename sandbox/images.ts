@@ -25,6 +25,11 @@ export const imageNames = {
   operator: `docker.io/tailscale/k8s-operator:v${versions.tailscale}`,
 }
 
+/** Packs every image that is not in the cache as it should be. */
+export function packImages() {
+  for (const image of Object.keys(imageNames)) imageArchive(image as keyof typeof imageNames)
+}
+
 /** Path of the archive of an image that `ctr images import` accepts; kept in the cache until a file in it changes. */
 export function imageArchive(image: keyof typeof imageNames): string {
   const { name, entrypoint, files } = describe(image)

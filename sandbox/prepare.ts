@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { execa } from 'execa'
 import { buildParts, missingParts } from './build.ts'
-import { cacheFolder } from './cache.ts'
+import { cacheFolder, worlds } from './cache.ts'
+import { packImages } from './images.ts'
 import { holdLock } from './lock.ts'
 
 /**
@@ -14,7 +15,12 @@ export async function prepareSandbox({ ask = true }: { ask?: boolean } = {}) {
   const problems = await missingRequirements()
   if (problems.length > 0) refuse(problems)
   const missing = missingParts()
-  if (missing.length === 0) return
+  if (missing.length > 0) await build(missing, ask)
+  // Before any world: two of them must not pack the same archive at once.
+  packImages()
+}
+
+async function build(missing: string[], ask: boolean) {
   mkdirSync(cacheFolder, { recursive: true })
   const gigabytes = missing.length > 2 ? 18 : 6
   const free = statfsSync(cacheFolder)
@@ -40,7 +46,8 @@ export async function prepareSandbox({ ask = true }: { ask?: boolean } = {}) {
 
 /** Removes the cache, but never under a living sandbox. */
 export async function cleanCache() {
-  await using _lock = await holdLock('sandbox')
+  await using locks = new AsyncDisposableStack()
+  for (const world of worlds) locks.use(await holdLock(`sandbox${world}`))
   rmSync(cacheFolder, { recursive: true, force: true })
 }
 
