@@ -1,11 +1,29 @@
-import { createHash, randomUUID } from 'node:crypto'
-import { dirname, join } from 'node:path'
-import pRetry from 'p-retry'
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
 import { z } from 'zod'
-import { type Disk, makeFolder, realDisk, replaceFile } from './disk.ts'
+import { type Disk, makeFolder, realDisk } from './disk.ts'
 import { type Failure, messageOf, OnehopError } from './errors.ts'
-import { evidenceSchema } from './plan/evidence.ts'
-import { pieceSchema } from './plan/policy-text.ts'
+import {
+  type ChangeRecord,
+  type CheckIn,
+  codeSchema,
+  type EndState,
+  type Entry,
+  entrySchema,
+  isLive,
+  isOver,
+  type Narrowing,
+  narrowingSchema,
+  type RequestRecord,
+  type RollbackStart,
+  requestSchema,
+  runsOf,
+  type Start,
+  type State,
+  type UsageSample,
+  usageSchema,
+} from './journal-records.ts'
+import { locked, readAll, readRecord, safe, take, unwritable, write } from './record-files.ts'
 
 /**
  * The journal: what was there before each change and what we left, one JSON file per service, and the outcome of each
@@ -433,147 +451,6 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
 
 export type Journal = Awaited<ReturnType<typeof openJournal>>
 
-export const states = [
-  'exposing',
-  'moved',
-  'retiring',
-  'retired',
-  'rolling-back',
-  'restored',
-  'rollback-incomplete',
-] as const
-export type State = (typeof states)[number]
-
-const changeSchema = z.object({
-  id: z.enum(['allow', 'expose', 'switch', 'type', 'route']),
-  before: z.unknown(),
-  target: z.unknown(),
-  /** The UID of the object that was changed: another one of the same name is not ours to undo. */
-  uid: z.string().optional(),
-  undone: z.boolean(),
-})
-export type ChangeRecord = z.infer<typeof changeSchema>
-
-const entrySchema = z.object({
-  version: z.literal(1),
-  service: z.string(),
-  attempt: z.int(),
-  state: z.enum(states),
-  request: z.string(),
-  run: z.string(),
-  cluster: z.string(),
-  tailnet: z.string(),
-  changes: z.array(changeSchema),
-  /** What has ended for this service, by request: a rerun of an older one is stale. */
-  ended: z.record(
-    z.string(),
-    /** `certificate`: it may have asked for one. */
-    z.object({ state: z.enum(states), at: z.string(), certificate: z.boolean().optional() }),
-  ),
-  failure: z.unknown().optional(),
-  /** The last proof of the new path, for whoever watches. */
-  probe: z.object({ ms: z.number(), at: z.string() }).optional(),
-  /** What was seen of its paths while both were up, of the attempt that it names. */
-  evidence: evidenceSchema.optional(),
-  /** Where its rollback leads, if not to the very beginning: a retirement that failed goes back to `moved`. */
-  to: z.literal('moved').optional(),
-  /** How often, and when last, somebody took up this attempt because its run was lost. */
-  recovery: z.object({ count: z.int(), at: z.string() }).optional(),
-  /** What was written again because it had drifted, the last twenty times. */
-  repairs: z.array(z.object({ at: z.string(), request: z.string(), drift: z.string() })).optional(),
-  /** Since when Caddy leads to the port map again, because the device name of a moved service fell silent. */
-  fellBack: z.object({ at: z.string(), why: z.string() }).optional(),
-  updatedAt: z.string().optional(),
-})
-export type Entry = Omit<z.infer<typeof entrySchema>, 'failure'> & { failure?: Failure }
-type RollbackStart = {
-  request: string
-  run: string
-  attempt?: number | undefined
-  failure?: Failure | undefined
-  to?: 'moved' | undefined
-}
-type Start = Pick<Entry, 'request' | 'run' | 'cluster' | 'tailnet'>
-type CheckIn = { phase: string; seconds: number; always?: boolean }
-
-const usageSchema = z.object({
-  at: z.number(),
-  from: z.number().optional(),
-  users: z.array(
-    z.object({
-      port: z.number(),
-      process: z.string().nullable(),
-      pid: z.number().nullable(),
-      peer: z.string().optional(),
-    }),
-  ),
-  counted: z.object({ since: z.number(), requests: z.number(), inFlight: z.number() }).optional(),
-})
-type UsageSample = z.infer<typeof usageSchema>
-
-const narrowingSchema = z.object({
-  version: z.literal(1).default(1),
-  state: z.enum(['unconfirmed', 'confirmed', 'widened']),
-  request: z.string(),
-  /** Until when it has to be confirmed. */
-  until: z.string(),
-  added: z.array(pieceSchema),
-  /** Why it was taken back, or cannot be. */
-  failure: z.unknown().optional(),
-  updatedAt: z.string().optional(),
-})
-/** Written before the policy is. */
-export type Narrowing = Omit<z.infer<typeof narrowingSchema>, 'failure' | 'version'> & { failure?: Failure }
-
-const codeSchema = z.object({ action: z.string(), until: z.string() })
-
-const endStates = ['completed', 'failed', 'refused'] as const
-export type EndState = (typeof endStates)[number]
-
-/** What 0.1.0 did not write has a default: a request of it that runs has long missed its deadline. */
-const requestSchema = z.object({
-  version: z.literal(1).default(1),
-  id: z.string(),
-  event: z.string(),
-  data: z.unknown().default({}),
-  run: z.string(),
-  state: z.enum(['running', ...endStates]),
-  /** The step that it is in. */
-  phase: z.string().optional(),
-  startedAt: z.string().default('1970-01-01T00:00:00.000Z'),
-  /** When its first run took it up; a rerun is as old as that. */
-  askedAt: z.string().optional(),
-  /** By when its run must have said that it lives. After that it is lost. */
-  deadline: z.string().default('1970-01-01T00:00:00.000Z'),
-  abort: z.enum(['rest', 'all']).optional(),
-  result: z.unknown().optional(),
-  failure: z.unknown().optional(),
-  /** How each run of it has ended, the earlier ones too: what is counted must not become less when it is run again. */
-  runs: z.array(z.object({ state: z.enum(endStates), seconds: z.number().optional() })).optional(),
-  updatedAt: z.string().optional(),
-})
-/** What became of a request: kept by its event id, so that a rerun of a finished one changes nothing. */
-export type RequestRecord = Omit<z.infer<typeof requestSchema>, 'failure'> & { failure?: Failure }
-
-export type RequestRun = NonNullable<RequestRecord['runs']>[number]
-
-/** How often a request was run, and how each run ended; a record of 0.1.0 knows only of the last one. */
-export function runsOf({ state, runs = [], startedAt, updatedAt }: RequestRecord): RequestRun[] {
-  if (state === 'running' || runs.length > 0) return runs
-  const seconds = (Date.parse(updatedAt ?? '') - Date.parse(startedAt)) / 1000
-  return [{ state, ...(Date.parse(startedAt) > 0 && seconds >= 0 && { seconds }) }]
-}
-
-/** Whether somebody should be at work on it: what is neither begun nor ended. */
-export const isLive = ({ state }: Entry) =>
-  state === 'exposing' || state === 'retiring' || state === 'rolling-back'
-
-/** A run is lost when it has missed the deadline that it wrote; the engine shows such runs as RUNNING for ever. */
-export const isLost = ({ state, deadline }: RequestRecord) =>
-  state === 'running' && Date.parse(deadline) < Date.now()
-
-const isOver = (record: RequestRecord) => record.state !== 'running' || isLost(record)
-
 /** A rerun is stale once a newer request has ended for the service: since it ended there itself, or since it was asked. */
 async function refuseStale(
   entry: Entry,
@@ -599,98 +476,3 @@ function endOf({ changes }: Entry, state: State): Entry['ended'][string] {
 
 const now = () => new Date().toISOString()
 const inSeconds = (seconds: number) => new Date(Date.now() + seconds * 1000).toISOString()
-
-async function readAll(disk: Disk, folder: string, schema: z.ZodType): Promise<unknown[]> {
-  const found = await disk.readdir(folder).catch((thrown: unknown) => {
-    throw unwritable(join(folder, '.'), thrown)
-  })
-  const files = found.filter((file) => /^[^.].*\.json$/.test(file)).sort()
-  const records = await Promise.all(files.map((file) => readRecord(disk, join(folder, file), schema)))
-  return records.filter((record) => record !== undefined)
-}
-
-async function readRecord(disk: Disk, file: string, schema: z.ZodType): Promise<unknown> {
-  const invalid = (thrown: unknown) => {
-    const message = messageOf(thrown).split('\n')[0] ?? ''
-    return new OnehopError('journal-invalid', { file, message }, { cause: thrown })
-  }
-  const bytes = await disk.readFile(file).catch((thrown: NodeJS.ErrnoException) => {
-    if (thrown.code === 'ENOENT') return undefined
-    // It may be a fine journal on a disk that refuses just now: that can be tried again.
-    throw unwritable(file, thrown)
-  })
-  if (bytes === undefined) return undefined
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'))
-    const version = (value as { version?: unknown } | null)?.version
-    if (typeof version === 'number' && version > 1) throw new OnehopError('journal-newer', { file, version })
-    return schema.parse(value)
-  } catch (thrown) {
-    throw thrown instanceof OnehopError ? thrown : invalid(thrown)
-  }
-}
-
-/** A request id is an event id: anything may be in it, also a path. */
-const safe = (id: string) => (/^[\w-]{1,100}$/.test(id) ? id : createHash('sha256').update(id).digest('hex'))
-
-async function write(disk: Disk, path: string, value: unknown): Promise<void> {
-  await replaceFile(disk, { path, mode: 0o600 }, `${JSON.stringify(value, null, 2)}\n`).catch(
-    (thrown: unknown) => {
-      throw unwritable(path, thrown)
-    },
-  )
-}
-
-const unwritable = (path: string, thrown: unknown) =>
-  new OnehopError(
-    'journal-unwritable',
-    { folder: dirname(path), message: messageOf(thrown) },
-    { cause: thrown },
-  )
-
-/**
- * One writer at a time, also across processes; who waits too long is told who holds it. A lock that was lost (the machine
- * slept through its renewal) is no reason to end the worker: what it guards is compared and swapped anyway.
- */
-async function locked<T>(disk: Disk, path: string, work: () => Promise<T>): Promise<T> {
-  let lost = false
-  const retries = { retries: 500, minTimeout: 10, maxTimeout: 200 }
-  const release = await take(disk, path, retries, () => {
-    lost = true
-  })
-  try {
-    const result = await work()
-    if (lost) throw unwritable(path, new Error('the lock was lost'))
-    return result
-  } finally {
-    if (!lost) await release()
-  }
-}
-
-type Retries = { retries: number; minTimeout: number; maxTimeout: number }
-
-async function take(disk: Disk, path: string, retries: Retries, onLost: () => void) {
-  const holder = `${path}.holder`
-  const release = await pRetry(
-    () => disk.lock(path, { realpath: false, stale: 10_000, onCompromised: onLost }),
-    { ...retries, shouldRetry: ({ error }) => isLocked(error) },
-  ).catch(async (thrown: unknown) => {
-    if (!isLocked(thrown)) throw unwritable(path, thrown)
-    const who = await disk.readFile(holder).catch(() => 'another process')
-    throw new OnehopError('journal-locked', { file: path, holder: String(who) }, { cause: thrown })
-  })
-  const me = `onehop ${process.argv[2] ?? ''} (pid ${process.pid}), since ${now()}`
-  try {
-    await disk.writeFile(holder, me, { mode: 0o600 })
-  } catch (thrown) {
-    await release()
-    throw unwritable(path, thrown)
-  }
-  return async () => {
-    // It only names who holds the lock. An error of the disk here must not keep the lock itself for ever.
-    await disk.rm(holder, { force: true }).catch(() => undefined)
-    await release()
-  }
-}
-
-const isLocked = (thrown: unknown) => (thrown as NodeJS.ErrnoException | null)?.code === 'ELOCKED'

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { events } from '../inngest.config.ts'
 import { type DriftRecord, driftRecord } from './drift-record.ts'
-import { type Entry, type RequestRecord, runsOf, states } from './journal.ts'
+import { type Entry, type RequestRecord, runsOf, states } from './journal-records.ts'
 import { isClusterService, type Mesh } from './plan/mesh.ts'
 import type { SeenPaths, Setup } from './setup.ts'
 import { version } from './version.ts'

@@ -3,7 +3,7 @@ import { createLogUpdate } from 'log-update'
 import pWaitFor from 'p-wait-for'
 import type { EventName } from '../../inngest.config.ts'
 import { messageOf, OnehopError } from '../errors.ts'
-import { type Entry, isLost, type RequestRecord } from '../journal.ts'
+import { type Entry, isLost, type RequestRecord } from '../journal-records.ts'
 import { createSetup } from '../setup.ts'
 import { readCredential } from '../systems/credentials.ts'
 

@@ -1,5 +1,5 @@
 import { stringify } from 'yaml'
-import { isLost } from '../journal.ts'
+import { isLost } from '../journal-records.ts'
 import { selectServices } from '../plan/mesh.ts'
 import { hasOldPath } from '../plan/paths.ts'
 import { commandsFrom } from '../plan/states.ts'

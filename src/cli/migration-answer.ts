@@ -1,6 +1,6 @@
 import Table from 'cli-table3'
 import type { MigrationResult, ServiceResult } from '../functions/migrate.ts'
-import type { RequestRecord } from '../journal.ts'
+import type { RequestRecord } from '../journal-records.ts'
 import type { Answer } from './output.ts'
 
 /** How a migration ended, service by service. */

@@ -1,4 +1,4 @@
-import type { Narrowing } from '../journal.ts'
+import type { Narrowing } from '../journal-records.ts'
 import { createSetup } from '../setup.ts'
 import { confirmPolicy, widenPolicy } from '../steps/narrow-policy.ts'
 import { sendAndFollow } from './follow.ts'

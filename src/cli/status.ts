@@ -1,6 +1,6 @@
 import Table from 'cli-table3'
 import { type DriftRecord, driftRecord, withoutTold } from '../drift-record.ts'
-import { isLost } from '../journal.ts'
+import { isLost } from '../journal-records.ts'
 import { driftId } from '../plan/drift-kinds.ts'
 import { isClusterService } from '../plan/mesh.ts'
 import { advertised, pathsOf } from '../plan/paths.ts'

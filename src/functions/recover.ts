@@ -1,6 +1,7 @@
 import type { EventPayload } from 'inngest'
 import { OnehopError } from '../errors.ts'
-import { type Entry, isLive, isLost, type Journal, type RequestRecord } from '../journal.ts'
+import type { Journal } from '../journal.ts'
+import { type Entry, isLive, isLost, type RequestRecord } from '../journal-records.ts'
 import type { Setup } from '../setup.ts'
 import { attending } from '../steps/attending.ts'
 import { createStep, type EngineStep, localEngine, type Sent } from '../steps/step.ts'

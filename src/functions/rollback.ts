@@ -1,5 +1,5 @@
 import { type Failure, OnehopError } from '../errors.ts'
-import type { ChangeRecord } from '../journal.ts'
+import type { ChangeRecord } from '../journal-records.ts'
 import type { Setup } from '../setup.ts'
 import { endAttempt } from '../steps/attempt.ts'
 import { type Step, tried } from '../steps/step.ts'

@@ -1,5 +1,5 @@
 import { OnehopError } from '../errors.ts'
-import type { Entry } from '../journal.ts'
+import type { Entry } from '../journal-records.ts'
 import { isClusterService, type Mesh } from './mesh.ts'
 import { pathsOf } from './paths.ts'
 

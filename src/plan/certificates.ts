@@ -1,4 +1,4 @@
-import type { Entry } from '../journal.ts'
+import type { Entry } from '../journal-records.ts'
 
 /** Let's Encrypt's limit for one exact set of names. Each exposure asks for a new one: its proxy's state goes with the undo. */
 export const certificatesPerWeek = 5

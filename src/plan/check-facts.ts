@@ -1,5 +1,5 @@
 import type { Failure } from '../errors.ts'
-import type { RequestRecord } from '../journal.ts'
+import type { RequestRecord } from '../journal-records.ts'
 import type { EngineApp } from '../systems/engine.ts'
 import type { Answer, Target } from '../systems/probes.ts'
 import type { Peer } from '../systems/tailscale.ts'

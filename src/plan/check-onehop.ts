@@ -1,4 +1,4 @@
-import { isLost } from '../journal.ts'
+import { isLost } from '../journal-records.ts'
 import { bad, failed, good, type Judge, wasRead } from './check-judge.ts'
 
 /** onehop's own state on this machine. */

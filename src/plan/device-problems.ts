@@ -1,5 +1,5 @@
 import { OnehopError } from '../errors.ts'
-import type { ProxyFacts } from '../systems/kubernetes.ts'
+import type { ProxyFacts } from '../systems/kubernetes-facts.ts'
 import type { Answer, Target } from '../systems/probes.ts'
 import type { ClusterService, Mesh } from './mesh.ts'
 import { deviceName } from './paths.ts'

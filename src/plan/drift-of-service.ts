@@ -1,6 +1,6 @@
 import type { ExposeState } from '../steps/annotate-service.ts'
 import type { IngressState } from '../steps/ingress-service.ts'
-import type { ServiceFacts } from '../systems/kubernetes.ts'
+import type { ServiceFacts } from '../systems/kubernetes-facts.ts'
 import type { DriftFacts, Finding, Standing } from './drift.ts'
 import { lookup } from './lookup.ts'
 import { deviceName, hasOldPath, ingressName, proxyKey } from './paths.ts'

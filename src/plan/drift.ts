@@ -1,5 +1,5 @@
 import type { Failure } from '../errors.ts'
-import type { Entry } from '../journal.ts'
+import type { Entry } from '../journal-records.ts'
 import {
   type Drift,
   type DriftKind,

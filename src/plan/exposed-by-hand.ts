@@ -1,4 +1,4 @@
-import type { ServiceFacts } from '../systems/kubernetes.ts'
+import type { ServiceFacts } from '../systems/kubernetes-facts.ts'
 import { lookup } from './lookup.ts'
 import { type ClusterService, isClusterService, type Mesh } from './mesh.ts'
 import { exposeAnnotations } from './paths.ts'

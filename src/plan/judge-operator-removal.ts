@@ -1,5 +1,5 @@
 import { type Failure, OnehopError } from '../errors.ts'
-import type { Entry, RequestRecord } from '../journal.ts'
+import type { Entry, RequestRecord } from '../journal-records.ts'
 import type { OperatorObjects } from '../systems/operator-objects.ts'
 
 /** Why the operator must stay as the world is now, if it must. `request` is the one that asks; `requests` leave out the lost. */

@@ -1,4 +1,4 @@
-import type { Entry } from '../journal.ts'
+import type { Entry } from '../journal-records.ts'
 import type { ClusterService, Mesh } from './mesh.ts'
 
 /** Whether a service was reachable before onehop came: by a port map, and perhaps through Caddy. */

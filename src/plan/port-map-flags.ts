@@ -1,4 +1,4 @@
-import type { Entry } from '../journal.ts'
+import type { Entry } from '../journal-records.ts'
 import type { TypeState } from '../steps/set-service-type.ts'
 import { isClusterService, type Mesh } from './mesh.ts'
 import { hasOldPath } from './paths.ts'

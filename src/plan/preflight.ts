@@ -1,5 +1,5 @@
 import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
-import type { Entry } from '../journal.ts'
+import type { Entry } from '../journal-records.ts'
 import { accessOfService } from './access-of-service.ts'
 import { diffAdapted, whereabouts } from './caddyfile.ts'
 import { certificatesPerWeek, certificatesSpent } from './certificates.ts'

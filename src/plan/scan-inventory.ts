@@ -1,5 +1,5 @@
 import type { Container } from '../systems/docker.ts'
-import type { ServiceFacts } from '../systems/kubernetes.ts'
+import type { ServiceFacts } from '../systems/kubernetes-facts.ts'
 import type { Listener } from '../systems/listeners.ts'
 import type { LocalTailnet } from '../systems/tailscale.ts'
 

@@ -1,4 +1,4 @@
-import type { ServiceFacts } from '../systems/kubernetes.ts'
+import type { ServiceFacts } from '../systems/kubernetes-facts.ts'
 import type { Inventory } from './scan-inventory.ts'
 
 /**

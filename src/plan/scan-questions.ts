@@ -1,4 +1,4 @@
-import type { ServiceFacts } from '../systems/kubernetes.ts'
+import type { ServiceFacts } from '../systems/kubernetes-facts.ts'
 import type { Inventory, Spoken } from './scan-inventory.ts'
 import type { MappedPort } from './scan-port-maps.ts'
 import type { LocalRoute } from './scan-routes.ts'

@@ -1,4 +1,4 @@
-import type { ServiceFacts } from '../systems/kubernetes.ts'
+import type { ServiceFacts } from '../systems/kubernetes-facts.ts'
 import type { Answers, Inventory, Spoken } from './scan-inventory.ts'
 import { likelyPort, type MappedPort, type MappedService } from './scan-port-maps.ts'
 import {

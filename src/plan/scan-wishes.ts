@@ -1,4 +1,4 @@
-import type { ServiceFacts } from '../systems/kubernetes.ts'
+import type { ServiceFacts } from '../systems/kubernetes-facts.ts'
 
 /** The hostname and the tag that a Service's annotations ask for already, by its name in mesh.yaml, where no other has them. */
 export function adoptWishes(services: Array<{ name: string; facts: ServiceFacts }>): Map<string, Wish> {

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml'
 import type { HelmRelease } from '../systems/helm.ts'
-import type { ServiceTypeFacts } from '../systems/kubernetes.ts'
+import type { ServiceTypeFacts } from '../systems/kubernetes-facts.ts'
 import { isBranch } from './json.ts'
 
 /**

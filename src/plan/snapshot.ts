@@ -1,7 +1,7 @@
 import type { Failure } from '../errors.ts'
-import type { Entry } from '../journal.ts'
+import type { Entry } from '../journal-records.ts'
 import type { IngressFacts } from '../systems/ingresses.ts'
-import type { OperatorFacts, ProxyFacts, ServiceFacts } from '../systems/kubernetes.ts'
+import type { OperatorFacts, ProxyFacts, ServiceFacts } from '../systems/kubernetes-facts.ts'
 import type { Device, Peer } from '../systems/tailscale.ts'
 
 /**

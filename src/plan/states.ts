@@ -1,4 +1,4 @@
-import type { ChangeRecord, Entry, State } from '../journal.ts'
+import type { ChangeRecord, Entry, State } from '../journal-records.ts'
 
 /**
  * What can be done with a service in each state of its life. One without an old path has nothing to retire, and one that

@@ -1,7 +1,7 @@
 import { OnehopError } from '../errors.ts'
 import type { ClusterService } from '../plan/mesh.ts'
 import { exposeAnnotations } from '../plan/paths.ts'
-import type { OwnedValue, ServiceFacts } from '../systems/kubernetes.ts'
+import type { OwnedValue, ServiceFacts } from '../systems/kubernetes-facts.ts'
 import type { Systems } from '../systems/systems.ts'
 import { sameObject } from './same-object.ts'
 

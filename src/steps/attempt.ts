@@ -1,5 +1,6 @@
 import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
-import type { Entry, Journal, State } from '../journal.ts'
+import type { Journal } from '../journal.ts'
+import type { Entry, State } from '../journal-records.ts'
 import { selectServices } from '../plan/mesh.ts'
 import type { Setup } from '../setup.ts'
 import type { Proof } from './prove-path.ts'

@@ -1,5 +1,5 @@
 import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
-import type { ChangeRecord } from '../journal.ts'
+import type { ChangeRecord } from '../journal-records.ts'
 import type { ClusterService } from '../plan/mesh.ts'
 import type { Work } from '../setup.ts'
 import type { Systems } from '../systems/systems.ts'

@@ -1,5 +1,5 @@
 import { OnehopError, toOnehopError } from '../errors.ts'
-import type { Entry } from '../journal.ts'
+import type { Entry } from '../journal-records.ts'
 import type { CheckFacts, PathFacts } from '../plan/check-facts.ts'
 import { type CheckId, codesOf } from '../plan/check-table.ts'
 import { type ClusterService, isClusterService, type Mesh } from '../plan/mesh.ts'

@@ -1,5 +1,5 @@
 import { OnehopError, toOnehopError } from '../errors.ts'
-import type { Narrowing } from '../journal.ts'
+import type { Narrowing } from '../journal-records.ts'
 import { isClusterService } from '../plan/mesh.ts'
 import { narrowWideOpen, widenAgain } from '../plan/policy-wide-open.ts'
 import type { Setup, Work } from '../setup.ts'

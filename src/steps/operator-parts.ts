@@ -1,5 +1,5 @@
 import { fromFailure, OnehopError } from '../errors.ts'
-import { isLost } from '../journal.ts'
+import { isLost } from '../journal-records.ts'
 import type { Mesh } from '../plan/mesh.ts'
 import { operatorWork, preflightMesh } from '../plan/preflight.ts'
 import type { Setup } from '../setup.ts'

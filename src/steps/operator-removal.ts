@@ -1,5 +1,5 @@
 import { fromFailure, OnehopError } from '../errors.ts'
-import { isLost } from '../journal.ts'
+import { isLost } from '../journal-records.ts'
 import { isRemoved, judgeOperatorRemoval } from '../plan/judge-operator-removal.ts'
 import type { Setup, Work } from '../setup.ts'
 import type { OperatorObjects } from '../systems/operator-objects.ts'

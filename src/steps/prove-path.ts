@@ -2,7 +2,7 @@ import { OnehopError } from '../errors.ts'
 import { findDevice, namesProblem, silentPort } from '../plan/device-problems.ts'
 import type { ClusterService, Mesh } from '../plan/mesh.ts'
 import { deviceName, devicePorts, hasOldPath, ingressName, ingressWish, proxyKey } from '../plan/paths.ts'
-import type { ProxyFacts } from '../systems/kubernetes.ts'
+import type { ProxyFacts } from '../systems/kubernetes-facts.ts'
 import type { Answer, Probes, Target } from '../systems/probes.ts'
 import type { Systems } from '../systems/systems.ts'
 

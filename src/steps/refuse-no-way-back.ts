@@ -1,5 +1,5 @@
 import { OnehopError, toOnehopError } from '../errors.ts'
-import type { Entry } from '../journal.ts'
+import type { Entry } from '../journal-records.ts'
 import { isClusterService } from '../plan/mesh.ts'
 import type { Work } from '../setup.ts'
 import type { ExposeState } from './annotate-service.ts'

@@ -1,5 +1,5 @@
 import { OnehopError } from '../errors.ts'
-import type { ChangeRecord, Entry } from '../journal.ts'
+import type { ChangeRecord, Entry } from '../journal-records.ts'
 import { type Drift, driftId, type Mend } from '../plan/drift-kinds.ts'
 import { standingChange } from '../plan/states.ts'
 import type { Setup, Work } from '../setup.ts'

@@ -1,6 +1,6 @@
 import { OnehopError } from '../errors.ts'
 import type { ClusterService } from '../plan/mesh.ts'
-import type { ServiceType, ServiceTypeFacts } from '../systems/kubernetes.ts'
+import type { ServiceType, ServiceTypeFacts } from '../systems/kubernetes-facts.ts'
 import type { Systems } from '../systems/systems.ts'
 import { sameObject } from './same-object.ts'
 

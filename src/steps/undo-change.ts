@@ -1,5 +1,5 @@
 import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
-import type { ChangeRecord, Entry, State } from '../journal.ts'
+import type { ChangeRecord, Entry, State } from '../journal-records.ts'
 import { isClusterService } from '../plan/mesh.ts'
 import type { Setup, Work } from '../setup.ts'
 import { type AllowState, allowService } from './allow-service.ts'

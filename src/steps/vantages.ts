@@ -1,5 +1,6 @@
 import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
-import type { Entry, Journal } from '../journal.ts'
+import type { Journal } from '../journal.ts'
+import type { Entry } from '../journal-records.ts'
 import { vantageProblem } from '../plan/evidence.ts'
 import { type ClusterService, type Mesh, vantagesOf } from '../plan/mesh.ts'
 import type { Setup } from '../setup.ts'

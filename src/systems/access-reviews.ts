@@ -1,6 +1,6 @@
 import { AuthorizationV1Api } from '@kubernetes/client-node'
 import { loadConfig } from './kube-config.ts'
-import { coded } from './kubernetes.ts'
+import { coded } from './kubernetes-call.ts'
 
 /**
  * Which of these the user of the kubeconfig may not do. The API server only answers; nothing is written. Throws

@@ -1,6 +1,8 @@
 import { NetworkingV1Api, type V1Ingress } from '@kubernetes/client-node'
 import { loadConfig } from './kube-config.ts'
-import { coded, fieldManager, managedBy, orMissing } from './kubernetes.ts'
+import { managedBy } from './kubernetes.ts'
+import { coded, orMissing } from './kubernetes-call.ts'
+import { fieldManager } from './kubernetes-facts.ts'
 import { listPages, RawLists } from './list-pages.ts'
 
 /** What an Ingress of class tailscale asks of the operator: one name, answered with TLS on 443, in front of one port of a Service. */

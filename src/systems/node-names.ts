@@ -1,6 +1,6 @@
 import type { V1Node } from '@kubernetes/client-node'
 import { loadConfig } from './kube-config.ts'
-import { coded } from './kubernetes.ts'
+import { coded } from './kubernetes-call.ts'
 import { listPages, RawLists } from './list-pages.ts'
 
 /** The names of the cluster's nodes. @throws OnehopError kubernetes-* */

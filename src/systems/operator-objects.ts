@@ -5,7 +5,9 @@ import {
 import { z } from 'zod'
 import { OnehopError } from '../errors.ts'
 import { loadConfig } from './kube-config.ts'
-import { coded, fieldManager, managedBy, oauthSecret, orMissing, proxyClasses } from './kubernetes.ts'
+import { managedBy, oauthSecret, proxyClasses } from './kubernetes.ts'
+import { coded, orMissing } from './kubernetes-call.ts'
+import { fieldManager } from './kubernetes-facts.ts'
 
 /**
  * The operator's own objects, seen by whoever wants to take them away: what is there of them, whose they are, and what still

@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { startSandbox, type World } from '../../sandbox/start.ts'
 import { onehop, startWorker } from '../../sandbox/worker.ts'
-import type { Entry } from '../../src/journal.ts'
+import type { Entry } from '../../src/journal-records.ts'
 import { advertised } from '../../src/plan/paths.ts'
 
 /**

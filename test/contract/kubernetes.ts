@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { ServiceFacts } from '../../src/systems/kubernetes.ts'
+import type { ServiceFacts } from '../../src/systems/kubernetes-facts.ts'
 import type { Systems } from '../../src/systems/systems.ts'
 
 /**

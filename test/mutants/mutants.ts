@@ -201,7 +201,7 @@ export const mutants: Mutant[] = [
   },
   {
     why: 'lock not taken: two writers of one journal file',
-    file: 'src/journal.ts',
+    file: 'src/record-files.ts',
     find: '  const release = await take(disk, path, retries, () => {\n    lost = true\n  })',
     replace: '  void [take, retries]\n  const release = async () => undefined',
     caughtBy: 'sim',
@@ -264,7 +264,7 @@ export const mutants: Mutant[] = [
   },
   {
     why: 'an error of the disk keeps the lock for ever',
-    file: 'src/journal.ts',
+    file: 'src/record-files.ts',
     find: '.rm(holder, { force: true }).catch(() => undefined)',
     replace: '.rm(holder, { force: true })',
     caughtBy: 'sim',

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { RequestRecord } from '../../src/journal.ts'
+import type { RequestRecord } from '../../src/journal-records.ts'
 import { entryOf, onehop, requestOf, sendEvent, waitFor, world } from './panda.ts'
 import { stagings } from './stagings.ts'
 import {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { afterAll, beforeEach, expect, test } from 'vitest'
-import type { RequestRecord } from '../../src/journal.ts'
+import type { RequestRecord } from '../../src/journal-records.ts'
 import { getNames as get, leftovers, none, ownDevices } from './operator-leftovers.ts'
 import { onehop, read, requestOf, sendEvent, waitFor, world, writesByUs } from './panda.ts'
 import { impatient } from './under-way.ts'

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { until } from '../../sandbox/cluster.ts'
 import { attachSandbox } from '../../sandbox/start.ts'
 import { onehop as run } from '../../sandbox/worker.ts'
-import type { Entry } from '../../src/journal.ts'
+import type { Entry } from '../../src/journal-records.ts'
 
 export const world = attachSandbox()
 export const caddyfile = join(world.panda.home, '.local/caddy/Caddyfile')

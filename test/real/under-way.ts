@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs'
-import type { RequestRecord } from '../../src/journal.ts'
+import type { RequestRecord } from '../../src/journal-records.ts'
 import {
   caddyfile,
   engine,

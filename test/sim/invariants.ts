@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Entry, RequestRecord } from '../../src/journal.ts'
+import type { Entry, RequestRecord } from '../../src/journal-records.ts'
 import { adaptedDials, findUpstreams, replaceUpstreams } from '../../src/plan/caddyfile.ts'
 import { type ClusterService, isClusterService, type Mesh } from '../../src/plan/mesh.ts'
 import { advertised, deviceName, exposeAnnotations, routesOf } from '../../src/plan/paths.ts'

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Disk, type DiskHandle, realDisk } from '../../src/disk.ts'
-import { isLost, type Journal, openJournal } from '../../src/journal.ts'
+import { type Journal, openJournal } from '../../src/journal.ts'
+import { isLost } from '../../src/journal-records.ts'
 
 let folder: string
 let journal: Journal

@@ -1,5 +1,5 @@
 import { OnehopError } from '../../../src/errors.ts'
-import { fieldManager, type ServiceFacts } from '../../../src/systems/kubernetes.ts'
+import { fieldManager, type ServiceFacts } from '../../../src/systems/kubernetes-facts.ts'
 import type { Systems } from '../../../src/systems/systems.ts'
 import type { Process } from '../process.ts'
 import type { Runtime } from '../runtime.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
-import type { Entry } from '../../../src/journal.ts'
+import type { Entry } from '../../../src/journal-records.ts'
 import { bookRows, writeBlock } from '../../../src/plan/books.ts'
 import { type DriftFacts, findDrift } from '../../../src/plan/drift.ts'
 import { type DriftKind, driftId } from '../../../src/plan/drift-kinds.ts'
@@ -9,7 +9,7 @@ import { isClusterService, type Mesh, parseMesh } from '../../../src/plan/mesh.t
 import { addAccess } from '../../../src/plan/policy.ts'
 import { wantedAccess } from '../../../src/plan/policy-access.ts'
 import { findRoute, removeRoute } from '../../../src/plan/remove-route.ts'
-import type { ServiceFacts } from '../../../src/systems/kubernetes.ts'
+import type { ServiceFacts } from '../../../src/systems/kubernetes-facts.ts'
 
 const credentials = { clientIdFile: '/id', clientSecretFile: '/secret' }
 const raw = {

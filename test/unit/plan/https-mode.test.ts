@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
-import type { Entry } from '../../../src/journal.ts'
+import type { Entry } from '../../../src/journal-records.ts'
 import { certificatesSpent } from '../../../src/plan/certificates.ts'
 import { parseMesh, selectServices } from '../../../src/plan/mesh.ts'
 import { deviceName, pathsOf, routesOf } from '../../../src/plan/paths.ts'

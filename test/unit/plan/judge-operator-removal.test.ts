@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Entry, RequestRecord } from '../../../src/journal.ts'
+import type { Entry, RequestRecord } from '../../../src/journal-records.ts'
 import { isRemoved, judgeOperatorRemoval, type Looked } from '../../../src/plan/judge-operator-removal.ts'
 
 const objects: Looked['objects'] = {

@@ -7,7 +7,7 @@ import type { Answers, Inventory, Spoken } from '../../../src/plan/scan-inventor
 import { renderMesh } from '../../../src/plan/scan-yaml.ts'
 import type { Snapshot } from '../../../src/plan/snapshot.ts'
 import type { Container } from '../../../src/systems/docker.ts'
-import type { ServiceFacts } from '../../../src/systems/kubernetes.ts'
+import type { ServiceFacts } from '../../../src/systems/kubernetes-facts.ts'
 
 const captured: Required<Pick<Snapshot, 'cluster' | 'caddy'>> = JSON.parse(
   readFileSync(join(import.meta.dirname, '../../../examples/panda/snapshot.json'), 'utf8'),

@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
-import type { Entry } from '../../../src/journal.ts'
+import type { Entry } from '../../../src/journal-records.ts'
 import { findUpstreams, replaceUpstreams } from '../../../src/plan/caddyfile.ts'
 import { isClusterService, parseMesh } from '../../../src/plan/mesh.ts'
 import { pathsOf, routesOf } from '../../../src/plan/paths.ts'
 import { planMesh, wavesOf } from '../../../src/plan/plan.ts'
 import { countPlan, renderPlan } from '../../../src/plan/render-plan.ts'
 import type { Snapshot } from '../../../src/plan/snapshot.ts'
-import type { OperatorFacts } from '../../../src/systems/kubernetes.ts'
+import type { OperatorFacts } from '../../../src/systems/kubernetes-facts.ts'
 
 const credentials = { clientIdFile: '/id', clientSecretFile: '/secret' }
 const raw = {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Entry } from '../../../src/journal.ts'
+import type { Entry } from '../../../src/journal-records.ts'
 import { parseMesh } from '../../../src/plan/mesh.ts'
 import { portMapFlags, portMapsOf } from '../../../src/plan/port-map-flags.ts'
 

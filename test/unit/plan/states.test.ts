@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { openJournal, type State } from '../../../src/journal.ts'
+import { openJournal } from '../../../src/journal.ts'
+import type { State } from '../../../src/journal-records.ts'
 import { commandsFrom } from '../../../src/plan/states.ts'
 
 const states: State[] = [

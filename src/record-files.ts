@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { dirname, join } from 'node:path'
+import pRetry from 'p-retry'
+import type { z } from 'zod'
+import { type Disk, replaceFile } from './disk.ts'
+import { messageOf, OnehopError } from './errors.ts'
+
+// A record is a JSON file with a version, replaced as a whole; one writer at a time, also across processes.
+
+export async function readAll(disk: Disk, folder: string, schema: z.ZodType): Promise<unknown[]> {
+  const found = await disk.readdir(folder).catch((thrown: unknown) => {
+    throw unwritable(join(folder, '.'), thrown)
+  })
+  const files = found.filter((file) => /^[^.].*\.json$/.test(file)).sort()
+  const records = await Promise.all(files.map((file) => readRecord(disk, join(folder, file), schema)))
+  return records.filter((record) => record !== undefined)
+}
+
+export async function readRecord(disk: Disk, file: string, schema: z.ZodType): Promise<unknown> {
+  const invalid = (thrown: unknown) => {
+    const message = messageOf(thrown).split('\n')[0] ?? ''
+    return new OnehopError('journal-invalid', { file, message }, { cause: thrown })
+  }
+  const bytes = await disk.readFile(file).catch((thrown: NodeJS.ErrnoException) => {
+    if (thrown.code === 'ENOENT') return undefined
+    // It may be a fine journal on a disk that refuses just now: that can be tried again.
+    throw unwritable(file, thrown)
+  })
+  if (bytes === undefined) return undefined
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'))
+    const version = (value as { version?: unknown } | null)?.version
+    if (typeof version === 'number' && version > 1) throw new OnehopError('journal-newer', { file, version })
+    return schema.parse(value)
+  } catch (thrown) {
+    throw thrown instanceof OnehopError ? thrown : invalid(thrown)
+  }
+}
+
+/** A request id is an event id: anything may be in it, also a path. */
+export const safe = (id: string) =>
+  /^[\w-]{1,100}$/.test(id) ? id : createHash('sha256').update(id).digest('hex')
+
+export async function write(disk: Disk, path: string, value: unknown): Promise<void> {
+  await replaceFile(disk, { path, mode: 0o600 }, `${JSON.stringify(value, null, 2)}\n`).catch(
+    (thrown: unknown) => {
+      throw unwritable(path, thrown)
+    },
+  )
+}
+
+export const unwritable = (path: string, thrown: unknown) =>
+  new OnehopError(
+    'journal-unwritable',
+    { folder: dirname(path), message: messageOf(thrown) },
+    { cause: thrown },
+  )
+
+/**
+ * One writer at a time, also across processes; who waits too long is told who holds it. A lock that was lost (the machine
+ * slept through its renewal) is no reason to end the worker: what it guards is compared and swapped anyway.
+ */
+export async function locked<T>(disk: Disk, path: string, work: () => Promise<T>): Promise<T> {
+  let lost = false
+  const retries = { retries: 500, minTimeout: 10, maxTimeout: 200 }
+  const release = await take(disk, path, retries, () => {
+    lost = true
+  })
+  try {
+    const result = await work()
+    if (lost) throw unwritable(path, new Error('the lock was lost'))
+    return result
+  } finally {
+    if (!lost) await release()
+  }
+}
+
+type Retries = { retries: number; minTimeout: number; maxTimeout: number }
+
+export async function take(disk: Disk, path: string, retries: Retries, onLost: () => void) {
+  const holder = `${path}.holder`
+  const release = await pRetry(
+    () => disk.lock(path, { realpath: false, stale: 10_000, onCompromised: onLost }),
+    { ...retries, shouldRetry: ({ error }) => isLocked(error) },
+  ).catch(async (thrown: unknown) => {
+    if (!isLocked(thrown)) throw unwritable(path, thrown)
+    const who = await disk.readFile(holder).catch(() => 'another process')
+    throw new OnehopError('journal-locked', { file: path, holder: String(who) }, { cause: thrown })
+  })
+  const me = `onehop ${process.argv[2] ?? ''} (pid ${process.pid}), since ${new Date().toISOString()}`
+  try {
+    await disk.writeFile(holder, me, { mode: 0o600 })
+  } catch (thrown) {
+    await release()
+    throw unwritable(path, thrown)
+  }
+  return async () => {
+    // It only names who holds the lock. An error of the disk here must not keep the lock itself for ever.
+    await disk.rm(holder, { force: true }).catch(() => undefined)
+    await release()
+  }
+}
+
+const isLocked = (thrown: unknown) => (thrown as NodeJS.ErrnoException | null)?.code === 'ELOCKED'
