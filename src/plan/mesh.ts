@@ -356,7 +356,20 @@ export const vantagesOf = (mesh: Mesh, service: ClusterService): string[] =>
   [...new Set(service.proveFrom)].filter((each) => each !== mesh.machine)
 
 /** The JSON Schema of mesh.yaml, for editors. */
-export const meshJsonSchema = () => z.toJSONSchema(meshSchema, { io: 'input', unrepresentable: 'any' })
+export function meshJsonSchema() {
+  const options = { io: 'input', unrepresentable: 'any' } as const
+  return z.toJSONSchema(meshSchema, {
+    ...options,
+    override({ zodSchema, jsonSchema }) {
+      if (zodSchema !== service.in) return
+      // Told apart by hand above, which a schema cannot say by itself.
+      jsonSchema.anyOf = [clusterService, hostService].map((each) => {
+        const { $schema: _, ...schema } = z.toJSONSchema(each, options)
+        return schema
+      })
+    },
+  })
+}
 
 function withPaths(mesh: z.output<typeof meshSchema>, base: string): Mesh {
   const at = (path: string) => resolve(base, path.replace(/^~(?=\/)/, homedir()))

@@ -2,14 +2,10 @@ import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
+import { z } from 'zod'
+import { renderMeshSchema } from '../../../docs/render-schema.ts'
 import { OnehopError } from '../../../src/errors.ts'
-import {
-  isClusterService,
-  meshJsonSchema,
-  parseMesh,
-  selectServices,
-  vantagesOf,
-} from '../../../src/plan/mesh.ts'
+import { isClusterService, parseMesh, selectServices, vantagesOf } from '../../../src/plan/mesh.ts'
 
 const credentials = { clientIdFile: '~/id', clientSecretFile: 'secret' }
 const redis = { service: 'apps/redis', ports: [6379] }
@@ -278,8 +274,15 @@ test('this machine is known by the sites of its routes, and may be allowed by it
   expect(parse({ ...wanted, services: { redis: { ...redis, routes }, other } }).machine).toBeUndefined()
 })
 
-test('editors get a JSON Schema that refuses unknown keys', () => {
-  expect(meshJsonSchema()).toMatchObject({ type: 'object', additionalProperties: false })
+test('editors get a JSON Schema that knows what a service may have', () => {
+  const page = readFileSync(new URL('../../../docs/mesh.schema.json', import.meta.url), 'utf8')
+  expect(page, 'run: node bootstrap.mjs docs/render-schema.ts').toBe(renderMeshSchema())
+  const schema = z.fromJSONSchema(JSON.parse(page))
+  const takes = (services: unknown) => schema.safeParse({ ...wanted, services }).success
+  expect(takes({ redis, worker: { host: '127.0.0.1:3111', keep: 'caddy' } })).toBe(true)
+  expect(takes({ redis: { ...redis, prots: [6379] } })).toBe(false)
+  expect(takes({ redis: { ...redis, ports: [0] } })).toBe(false)
+  expect(takes({ worker: { host: '127.0.0.1:3111' } })).toBe(false)
 })
 
 test('the mesh.yaml of the README is taken', () => {
