@@ -76,17 +76,18 @@ function signalGroup(pid: number | undefined, signal: NodeJS.Signals) {
 /**
  * Process 1 of the sandbox. It stays a shell, because a shell's `wait` reaps orphans (containerd's shims fork twice)
  * and Node's does not. /etc and /var/lib become private copies: `ip netns exec` needs folders in /etc/netns,
- * tailscaled rewrites resolv.conf, and CNI writes to /var/lib/cni.
+ * tailscaled rewrites resolv.conf, and CNI writes to /var/lib/cni. Until /run is one too, mount is told to write no utab (-n):
+ * it would make the machine's /run/mount.
  */
 const init = `
 set -e
 cache=$1; keep=$2/private; shift 2
-mkdir -p "$keep"; mount -t tmpfs tmpfs "$keep"; mkdir "$keep/cache"; mount --bind "$cache" "$keep/cache"
+mkdir -p "$keep"; mount -n -t tmpfs tmpfs "$keep"; mkdir "$keep/cache"; mount -n --bind "$cache" "$keep/cache"
 for dir in /etc /var/lib; do
   mkdir -p "$keep$dir/upper" "$keep$dir/work"
-  mount -t overlay overlay -o "lowerdir=$dir,upperdir=$keep$dir/upper,workdir=$keep$dir/work" "$dir"
+  mount -n -t overlay overlay -o "lowerdir=$dir,upperdir=$keep$dir/upper,workdir=$keep$dir/work" "$dir"
 done
-mount -t tmpfs tmpfs /run
+mount -n -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/log
 case "$cache" in /var/lib/*|/run/*|/var/log/*) mkdir -p "$cache"; mount --bind "$keep/cache" "$cache";; esac
 umount "$keep/cache"; umount -l "$keep"; rmdir "$keep"

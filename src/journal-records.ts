@@ -49,6 +49,8 @@ export const entrySchema = z.object({
   evidence: evidenceSchema.optional(),
   /** Where its rollback leads, if not to the very beginning: a retirement that failed goes back to `moved`. */
   to: z.literal('moved').optional(),
+  /** How many changes stood when this attempt began at a service that was moved already; absent once it has made another. */
+  standing: z.int().optional(),
   /** How often, and when last, somebody took up this attempt because its run was lost. */
   recovery: z.object({ count: z.int(), at: z.string() }).optional(),
   /** What was written again because it had drifted, the last twenty times. */
@@ -118,6 +120,8 @@ export const requestSchema = z.object({
   /** By when its run must have said that it lives. After that it is lost. */
   deadline: z.string().default('1970-01-01T00:00:00.000Z'),
   abort: z.enum(['rest', 'all']).optional(),
+  /** It can no longer be aborted: what it does to its end has been decided. */
+  closing: z.boolean().optional(),
   result: z.unknown().optional(),
   failure: z.unknown().optional(),
   /** How each run of it has ended, the earlier ones too: what is counted must not become less when it is run again. */

@@ -50,12 +50,18 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
     readRecord(disk, fileOf(service), entrySchema) as Promise<Entry | undefined>
   const readRequest = (id: string) =>
     readRecord(disk, fileOfRequest(id), requestSchema) as Promise<RequestRecord | undefined>
+  // Under a lock that was lost (the machine slept) somebody else may have gone on: an older attempt never takes its place.
   const save = async (entry: Entry) => {
-    await write(disk, fileOf(entry.service), { ...entry, updatedAt: now() })
+    const { service, attempt } = entry
+    const file = fileOf(service)
+    const stands = async () => ((await read(service))?.attempt ?? 0) <= attempt
+    if (!(await write(disk, file, { ...entry, updatedAt: now() }, stands)))
+      throw new OnehopError('attempt-superseded', { service, attempt, current: 'a later one' })
     return entry
   }
-  const saveRequest = (record: RequestRecord) =>
-    write(disk, fileOfRequest(record.id), { ...record, updatedAt: now() })
+  const saveRequest = async (record: RequestRecord): Promise<void> => {
+    await write(disk, fileOfRequest(record.id), { ...record, updatedAt: now() })
+  }
   const withEntry = <T>(service: string, work: (entry: Entry | undefined) => Promise<T>) =>
     locked(disk, fileOf(service), async () => work(await read(service)))
   const withRequest = <T>(id: string, work: (record: RequestRecord | undefined) => Promise<T>) =>
@@ -115,7 +121,8 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
         // Proofs, failure and recovery are an attempt's own; what has ended is the service's.
         const { ended } = entry
         const next = { attempt: attempt + 1, state: 'exposing' as const }
-        return save({ version: 1, service, ...next, ...start, changes, ended })
+        const standing = state === 'moved' && !entry.fellBack && { standing: changes.length }
+        return save({ version: 1, service, ...next, ...start, changes, ended, ...standing })
       })
     },
 
@@ -164,7 +171,7 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
           isLive(entry) && entry.state !== 'rolling-back'
             ? { ...entry.ended, [entry.request]: endOf(entry, entry.state) }
             : entry.ended
-        const { recovery: _, to: __, ...rest } = entry
+        const { recovery: _, to: __, standing: ___, ...rest } = entry
         return save({
           ...rest,
           ended, request, run, attempt: entry.attempt + 1, state: 'rolling-back',
@@ -199,8 +206,36 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
       return this.guarded(service, attempt, async (entry, save) => {
         const earlier = entry.changes.find((each) => each.id === change.id && !each.undone)
         if (earlier) return earlier
-        await save({ ...entry, changes: [...entry.changes.filter((each) => each.id !== change.id), change] })
+        const changes = [...entry.changes.filter((each) => each.id !== change.id), change]
+        await save({ ...withoutStanding(entry), changes })
         return change
+      })
+    },
+
+    /** Adds to the target of a standing record what is written beside it, before it is; `undefined`: there is nothing to add. */
+    extend(
+      service: string,
+      attempt: number,
+      id: ChangeRecord['id'],
+      add: (target: unknown) => unknown,
+    ): Promise<void> {
+      return this.guarded(service, attempt, async (entry, save) => {
+        const earlier = entry.changes.find((each) => each.id === id && !each.undone)
+        const target = earlier && add(earlier.target)
+        if (target === undefined) return
+        const changes = entry.changes.map((each) => (each === earlier ? { ...each, target } : each))
+        await save({ ...withoutStanding(entry), changes })
+      })
+    },
+
+    /** Ends an attempt at a service that was moved already and that it has not changed: it stays so. Whether it was like that. */
+    stay(service: string, attempt: number): Promise<boolean> {
+      return withEntry(service, async (entry) => {
+        if (entry?.attempt !== attempt || entry.state !== 'exposing' || entry.standing === undefined)
+          return false
+        const ended = { ...entry.ended, [entry.request]: endOf(entry, 'moved') }
+        await save({ ...withoutStanding(entry), state: 'moved', ended })
+        return true
       })
     },
 
@@ -246,10 +281,11 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
           throw new OnehopError('attempt-superseded', { service, attempt, current: entry?.attempt ?? 'none' })
         if (entry.state === state) return entry
         const ended = { ...entry.ended, [entry.request]: endOf(entry, state) }
-        const { to, ...rest } = entry
+        const { to, fellBack, ...rest } = withoutStanding(entry)
         // An incomplete one is gone on with from where it stopped.
         const kept = to && state === 'rollback-incomplete' && { to }
-        return save({ ...rest, ...kept, state, ended, ...(failure && { failure }) })
+        const silent = fellBack && state !== 'restored' && { fellBack }
+        return save({ ...rest, ...kept, ...silent, state, ended, ...(failure && { failure }) })
       })
     },
 
@@ -296,6 +332,7 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
           askedAt,
           startedAt,
           deadline: inSeconds(seconds),
+          ...(earlier?.run === run && earlier.abort && { abort: earlier.abort }),
           runs: earlier ? runsOf(earlier) : [],
         })
         return undefined
@@ -353,10 +390,20 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
       })
     },
 
-    /** Asks a running request to stop: `rest` keeps what is moved, `all` takes that back too. Whether it was running. */
+    /** How a request was asked to stop, if it was; from now on nobody can ask so any more. @throws OnehopError request-superseded */
+    closeToAborts(id: string, run: string): Promise<RequestRecord['abort']> {
+      return withRequest(id, async (record) => {
+        if (record?.state !== 'running' || record.run !== run)
+          throw new OnehopError('request-superseded', { request: id })
+        await saveRequest({ ...record, closing: true })
+        return record.abort
+      })
+    },
+
+    /** Asks a running request to stop: `rest` keeps what is moved, `all` takes that back too. Whether it could still be asked. */
     abortRequest(id: string, scope: 'rest' | 'all'): Promise<boolean> {
       return withRequest(id, async (record) => {
-        if (record?.state !== 'running') return false
+        if (record?.state !== 'running' || record.closing) return false
         await saveRequest({ ...record, abort: scope })
         return true
       })
@@ -450,6 +497,8 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
 }
 
 export type Journal = Awaited<ReturnType<typeof openJournal>>
+
+const withoutStanding = ({ standing: _, ...entry }: Entry): Entry => entry
 
 /** A rerun is stale once a newer request has ended for the service: since it ended there itself, or since it was asked. */
 async function refuseStale(

@@ -41,10 +41,16 @@ export async function readRecord(disk: Disk, file: string, schema: z.ZodType): P
 export const safe = (id: string) =>
   /^[\w-]{1,100}$/.test(id) ? id : createHash('sha256').update(id).digest('hex')
 
-export async function write(disk: Disk, path: string, value: unknown): Promise<void> {
-  await replaceFile(disk, { path, mode: 0o600 }, `${JSON.stringify(value, null, 2)}\n`).catch(
+/** @returns whether `still` said yes when it was asked last of all; else nothing was written */
+export async function write(
+  disk: Disk,
+  path: string,
+  value: unknown,
+  still?: () => Promise<boolean>,
+): Promise<boolean> {
+  return replaceFile(disk, { path, mode: 0o600 }, `${JSON.stringify(value, null, 2)}\n`, still).catch(
     (thrown: unknown) => {
-      throw unwritable(path, thrown)
+      throw thrown instanceof OnehopError ? thrown : unwritable(path, thrown)
     },
   )
 }
@@ -58,7 +64,8 @@ export const unwritable = (path: string, thrown: unknown) =>
 
 /**
  * One writer at a time, also across processes; who waits too long is told who holds it. A lock that was lost (the machine
- * slept through its renewal) is no reason to end the worker: what it guards is compared and swapped anyway.
+ * slept through its renewal) is no reason to end the worker: what it guards is compared and swapped anyway, and of a
+ * service's record an older attempt never replaces a newer one.
  */
 export async function locked<T>(disk: Disk, path: string, work: () => Promise<T>): Promise<T> {
   let lost = false

@@ -1,4 +1,4 @@
-import type { Failure } from '../errors.ts'
+import { type Failure, OnehopError } from '../errors.ts'
 import { selectServices } from '../plan/mesh.ts'
 import { wavesOf } from '../plan/plan.ts'
 import { allowService } from '../steps/allow-service.ts'
@@ -39,11 +39,16 @@ export async function migrate(
       steps: stepsOfWave(mesh, wave),
     }))
   })
-  if (!plan.ok) return refused(plan.failure, done)
-  const operator = await installOperator(step, { setup, proven: done.length > 0 })
-  if (operator.state === 'failed') return refused(operator.failure, done)
-
   const moving: Moving = { setup, request, run }
+  const refused = async (failure: Failure): Promise<MigrationResult> => ({
+    state: 'refused',
+    failure,
+    services: await takeBackIfAborted(step, moving, done),
+  })
+  if (!plan.ok) return refused(plan.failure)
+  const operator = await installOperator(step, { setup, proven: done.length > 0 })
+  if (operator.state === 'failed') return refused(operator.failure)
+
   const results = [...done]
   let steps = stepsOfOperator
   for (const [index, { names, steps: more }] of plan.value.entries()) {
@@ -87,13 +92,8 @@ export type ServiceResult = {
   failure?: Failure
 }
 
-const refused = (failure: Failure, services: ServiceResult[]): MigrationResult => ({
-  state: 'refused',
-  failure,
-  services,
-})
 const ended = (services: ServiceResult[]): MigrationResult => ({
-  state: services.every((each) => each.state === 'moved') ? 'completed' : 'failed',
+  state: services.every((each) => each.state === 'moved' && !each.failure) ? 'completed' : 'failed',
   services,
 })
 
@@ -111,8 +111,16 @@ async function settleWave(
       return moved.ok ? each : { ...each, failure: moved.failure }
     }),
   )
+  // What was moved before, and is as it was, stays when its request is stopped.
+  const stayed = new Set<string>()
+  for (const { name, attempt, failure } of settled)
+    if (attempt !== undefined && failure?.code === 'request-aborted') {
+      const stay = async () => (await setup.journal()).stay(name, attempt)
+      const stays = await tried(step, `${name}: stay`, stay, { always: true })
+      if (stays.ok && stays.value) stayed.add(name)
+    }
   const failed = settled.flatMap(({ name, attempt, failure }) =>
-    attempt !== undefined && failure ? [{ name, attempt, failure }] : [],
+    attempt !== undefined && failure && !stayed.has(name) ? [{ name, attempt, failure }] : [],
   )
   // A superseded attempt is already being taken back, or moved anew, by somebody else.
   for (const each of failed)
@@ -121,7 +129,7 @@ async function settleWave(
   return settled.map(({ name, attempt, proof, failure }) => {
     // Without an attempt nothing was changed.
     if (attempt === undefined) return { name, state: 'refused', ...(failure && { failure }) }
-    if (failure) return { name, attempt, state: restoredOr(ends[name]), failure }
+    if (failure) return { name, attempt, state: stayed.has(name) ? 'moved' : restoredOr(ends[name]), failure }
     const { oldMs, ms: newMs, direct, backend } = proof ?? {}
     return {
       name,
@@ -135,21 +143,23 @@ async function settleWave(
 
 const restoredOr = (state: string | undefined) => (state === 'restored' ? 'restored' : 'rollback-incomplete')
 
-/** An abort of everything takes back what this request had moved; any other keeps it. */
+/**
+ * An abort of everything takes back what this request had moved; any other keeps it. Nobody can abort it after this look:
+ * an abort that is accepted is carried out.
+ */
 async function takeBackIfAborted(
   step: Step,
-  { setup, request }: Moving,
+  { setup, request, run }: Moving,
   results: ServiceResult[],
 ): Promise<ServiceResult[]> {
-  const aborted = results.find((each) => each.failure?.code === 'request-aborted')?.failure
-  if (!aborted) return results
-  const all = await tried(
+  const scope = await tried(
     step,
     'abort: look',
-    async () => (await (await setup.journal()).readRequest(request))?.abort === 'all',
+    async () => (await (await setup.journal()).closeToAborts(request, run)) ?? null,
     { always: true },
   )
-  if (!all.ok || !all.value) return results
+  if (!scope.ok || scope.value !== 'all') return results
+  const aborted = new OnehopError('request-aborted', { request }).toJSON()
   const moved = results.flatMap(({ name, attempt = 0, state }) =>
     state === 'moved' ? [{ name, attempt }] : [],
   )
@@ -167,7 +177,8 @@ function goOn(
   { services, done }: { services: string[]; done: ServiceResult[] },
 ) {
   return step.sendEvent('go on', {
-    id: `${request}/on/${services[0]}`,
+    // With the run: a rerun comes to the same border, and the engine would drop its event as a duplicate.
+    id: `${request}/${run}/on/${services[0]}`,
     name: 'mesh/migration.continued',
     data: { request, run, services, done },
   })

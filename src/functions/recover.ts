@@ -39,6 +39,9 @@ export async function recoverLost(setup: Setup, send: Send): Promise<Recovered[]
   const recovered = await Promise.all(
     stranded.map(async (entry): Promise<Recovered[]> => {
       const { service, attempt } = entry
+      // A migration that only looked once more at what was moved takes nothing back when it is lost.
+      if (await journal.stay(service, attempt))
+        return [{ service, by: 'itself: it was moved and is as it was' }]
       const claim = await journal.claimRecovery(service, attempt, engine.patience)
       if (claim === undefined) return []
       const request = requests.get(entry.request)

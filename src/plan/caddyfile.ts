@@ -75,8 +75,9 @@ const siteKey = (site: string) => {
 }
 
 /** All dial addresses that a site reaches in Caddy's own JSON. Servers are found by their listener: srv0, srv1 ... are renumbered. */
-export function adaptedDials(config: unknown, site: string): string[] {
-  return routesOf(config, [site]).flatMap((route) => dialsWithin(route).map(({ dial }) => dial))
+export function adaptedDials(config: unknown, site?: string): string[] {
+  const within = site === undefined ? [config] : routesOf(config, [site])
+  return within.flatMap((route) => dialsWithin(route).map(({ dial }) => dial))
 }
 
 /** A copy of a running config in which those sites reach `to` where they reached `from`. */

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { addAccess, removeAccess, renewAccess } from '../plan/policy.ts'
 import { type Access, wantedAccess } from '../plan/policy-access.ts'
 import type { Piece } from '../plan/policy-text.ts'
@@ -29,6 +30,11 @@ export const allowService: SharedChange<AllowState> & Undo & Again = {
     return added.length > 0
       ? { before: { access: null, added: [] }, target: { access, added, wide } }
       : undefined
+  },
+
+  extended(earlier, { added }) {
+    const more = added.filter((piece) => !earlier.added.some((each) => isDeepStrictEqual(each, piece)))
+    return more.length > 0 ? { ...earlier, added: [...earlier.added, ...more] } : undefined
   },
 
   /** Inserts what is missing, for all services in one edit. Idempotent. @throws OnehopError policy-* */

@@ -1,4 +1,5 @@
 import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
+import type { Journal } from '../journal.ts'
 import type { ChangeRecord } from '../journal-records.ts'
 import type { ClusterService } from '../plan/mesh.ts'
 import type { Work } from '../setup.ts'
@@ -11,6 +12,8 @@ export type SharedChange<State> = {
   id: Exclude<ChangeRecord['id'], 'expose'>
   /** What is there now and what it should become; nothing if this service has no part in it. */
   read(work: Work, service: ClusterService): Promise<Pair<State> | undefined>
+  /** The record of a service that is moved again, with what is written now and was not then: an undo takes out both. */
+  extended?(earlier: State, now: State): State | undefined
   /** All of them in one edit. */
   write(systems: Systems, pairs: Pair<State>[]): Promise<unknown>
 }
@@ -30,7 +33,7 @@ export async function changeWave<State>(
         try {
           const { service, ...work } = await serviceOf(setup, name)
           const pair = await withPatience(() => change.read(work, service))
-          if (pair) await work.journal.record(name, attempt, { id: change.id, ...pair, undone: false })
+          if (pair) await record(work.journal, name, attempt, pair)
           return { name, changes: pair !== undefined }
         } catch (thrown) {
           return { name, changes: false, failure: toOnehopError(thrown).toJSON() }
@@ -56,6 +59,14 @@ export async function changeWave<State>(
       each.failure ?? recorded.find(({ name }) => name === each.name)?.failure ?? applyFailure(each)
     return failure ? { ...each, failure } : each
   })
+
+  async function record(journal: Journal, name: string, attempt: number, { before, target }: Pair<State>) {
+    const { id, extended } = change
+    const mine: ChangeRecord = { id, before, target, undone: false }
+    const kept = await journal.record(name, attempt, mine)
+    if (kept !== mine && extended)
+      await journal.extend(name, attempt, id, (earlier) => extended(earlier as State, target))
+  }
 
   function applyFailure({ name, attempt = 0 }: Attempt): Failure | undefined {
     if (!changed.some((each) => each.name === name)) return undefined

@@ -15,7 +15,7 @@ export const stepsOfOperator = 60
 
 /** How many steps a wave takes at most: every wait to its end, and every service rolled back. */
 export function stepsOfWave(mesh: Mesh, wave: ClusterService[]): number {
-  const each = 2 + stepsOfWait(mesh.deadlines.device) + 3
+  const each = 2 + stepsOfWait(mesh.deadlines.device) + 4
   const { device, certificate } = mesh.deadlines
   const warm = wave.filter(({ mode }) => mode === 'https').length * stepsOfWait(device + certificate)
   const together = 5 + stepsOfSoak(mesh.soak.seconds) + stepsOfWait(rollbackSeconds)

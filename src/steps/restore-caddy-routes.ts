@@ -25,12 +25,12 @@ export async function restoreCaddyRoutes(
 ): Promise<{ reloaded: boolean }> {
   const routes = undo.removed.flatMap((each) => each.routes)
   if (routes.length === 0)
-    return switchCaddyRoutes.write(systems, undo.swaps, { expectRunning: false, force })
+    return switchCaddyRoutes.write(systems, undo.swaps, { expectRunning: false, force, gone: true })
   const { caddy } = systems
   const switches = undo.swaps.flatMap(({ from, to }) => editsOf(from, to))
   const edits = [
     restoreEdit(routes, switches),
-    ...(switches.length > 0 ? [caddy.switchEdit(switches, { force })] : []),
+    ...(switches.length > 0 ? [caddy.switchEdit(switches, { force, gone: true })] : []),
   ]
   return caddy.editFile(edits, {
     backs: [undo, underWay].map((each) => (text) => textBefore(text, each)),

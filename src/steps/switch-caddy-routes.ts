@@ -1,5 +1,6 @@
 import type { ClusterService, Mesh } from '../plan/mesh.ts'
 import { type RouteEdit, routesOf } from '../plan/paths.ts'
+import type { SwitchFlags } from '../systems/caddy.ts'
 import type { Systems } from '../systems/systems.ts'
 import type { SharedChange } from './change-wave.ts'
 
@@ -29,11 +30,7 @@ export const switchCaddyRoutes = {
    *
    * @throws OnehopError caddy-*
    */
-  async write(
-    { caddy }: Systems,
-    swaps: Swap[],
-    options: { expectRunning?: boolean; force?: boolean } = {},
-  ): Promise<{ reloaded: boolean }> {
+  async write({ caddy }: Systems, swaps: Swap[], options: SwitchFlags = {}): Promise<{ reloaded: boolean }> {
     const edits = swaps.flatMap(({ from, to }) => editsOf(from, to))
     return edits.length > 0 ? caddy.switchRoutes(edits, options) : { reloaded: false }
   },

@@ -99,7 +99,11 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
   }
 
   /** Where each route stands. One route's tokens must be written alike, or an undo could not tell them apart. */
-  async function locate(text: string, routes: Route[], force = false): Promise<Located[]> {
+  async function locate(
+    text: string,
+    routes: Route[],
+    { force, gone }: SwitchFlags = {},
+  ): Promise<Located[]> {
     const located = routes.map((route) => {
       const all = findUpstreams(text, { site: route.site })
       const tokens = all.filter(
@@ -120,12 +124,15 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
       )
       const details = { file, site, upstream: from, where: whereabouts(text, site) }
       if (hidden) throw new OnehopError('caddy-route-not-in-file', details)
-      if (all.length === 0) throw new OnehopError('caddy-route-not-found', details)
+      // A site that was renamed is not gone: what leads to the device still does.
+      const isGone = gone && !adaptedDials(adapted).some((dial) => sameUpstream(dial, from))
+      if (all.length === 0 && !isGone) throw new OnehopError('caddy-route-not-found', details)
     }
     return located.map(({ route, froms, all, tokens }) => {
       const [first] = tokens
+      if (all.length === 0) return { route, froms, tokens, sites: [route.site] }
       if (first && tokens.every(({ upstream }) => upstream === first.upstream))
-        return { route, froms, tokens, first }
+        return { route, froms, tokens, first, sites: first.sites }
       const found = [...new Set((first ? tokens : all).map(({ upstream }) => upstream))].join(' and ')
       throw new OnehopError('caddy-tokens-changed', {
         file,
@@ -137,8 +144,8 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
   }
 
   /** A text with its routes switched, and whether Caddy's JSON before and after differ by that alone. */
-  async function switched(text: string, wanted: Route[], force: boolean) {
-    const located = await locate(text, wanted, force)
+  async function switched(text: string, wanted: Route[], flags: SwitchFlags) {
+    const located = await locate(text, wanted, flags)
     const edits = located.flatMap(({ route: { to }, tokens }) =>
       tokens.flatMap((token) => (sameUpstream(token.upstream, to) ? [] : [{ ...token, to }])),
     )
@@ -156,12 +163,11 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
 
   async function switchUnlocked(
     wanted: Route[],
-    options: { expectRunning: boolean; force: boolean },
+    options: SwitchFlags,
     stillOurs: () => void,
   ): Promise<Switched> {
-    const { expectRunning, force } = options
     const before = await readCaddyfile()
-    const { text, located, edits, judge } = await switched(before.text, wanted, force)
+    const { text, located, edits, judge } = await switched(before.text, wanted, options)
     const ran = await running()
     const adapted = await adaptUnlocked(text)
     judge(edits.length > 0 ? await adaptUnlocked(before.text) : adapted, adapted)
@@ -170,15 +176,14 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     // writing and loading, unless somebody else has edited the file and not reloaded.
     const target = replaceDials(
       ran,
-      located.flatMap(({ route, froms, first }) =>
-        froms.map((from) => ({ ...route, from, sites: first.sites })),
-      ),
+      located.flatMap(({ route, froms, sites }) => froms.map((from) => ({ ...route, from, sites }))),
     )
-    const [drift] = expectRunning ? diffAdapted(adapted, target) : []
+    const [drift] = options.expectRunning ? diffAdapted(adapted, target) : []
     if (drift) throw new OnehopError('caddy-file-not-running', { file, path: drift.path })
 
     stillOurs()
-    if (!(await replaceUnchanged(before, text))) return switchUnlocked(wanted, options, stillOurs)
+    if (!(await stillRuns(ran)) || !(await replaceUnchanged(before, text)))
+      return switchUnlocked(wanted, options, stillOurs)
     return { changed: edits.length, reloaded: await loadOrPutBack(target, { before, text, ran }) }
   }
 
@@ -216,12 +221,16 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
       return { changed: 0, reloaded: false }
 
     stillOurs()
-    if (!(await replaceUnchanged(before, text))) return editUnlocked(edits, options, stillOurs)
+    if (!(await stillRuns(ran)) || !(await replaceUnchanged(before, text)))
+      return editUnlocked(edits, options, stillOurs)
     // Loading the file would also carry out an edit that somebody else has not loaded yet.
     if (drift !== undefined) throw driftError()
     const changed = text === before.text ? 0 : 1
     return { changed, reloaded: await loadOrPutBack(adapted, { before, text, ran }) }
   }
+
+  /** What is loaded is made of what ran: a reload by somebody else since then would be lost. */
+  const stillRuns = async (ran: unknown) => isDeepStrictEqual(await running(), ran)
 
   /** Whether the file is still what was read; then it has the new text. It is asked last of all, with the new bytes already on disk. */
   function replaceUnchanged(before: Caddyfile, text: string): Promise<boolean> {
@@ -335,36 +344,37 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     async readRoutes(routes: Route[]): Promise<FoundRoute[]> {
       const { text } = await readCaddyfile()
       const located = await locked(() => locate(text, routes))
-      return located.map(({ route, first: { upstream, line } }) => ({
-        ...route,
-        current: sameUpstream(upstream, route.to) ? 'to' : 'from',
-        upstream,
-        line,
-      }))
+      return located.flatMap(({ route, first }) =>
+        first
+          ? {
+              ...route,
+              current: sameUpstream(first.upstream, route.to) ? ('to' as const) : ('from' as const),
+              upstream: first.upstream,
+              line: first.line,
+            }
+          : [],
+      )
     },
 
     /**
      * Compare-and-swap of routes: one edit of the file and one reload for all of them; neither if all is as wanted.
      * With `expectRunning: false` (an undo), a file that Caddy does not run is no obstacle: our tokens are changed in the
      * file and our dials in what runs, and what others left in either stays. With `force`, an upstream that somebody else
-     * has put in the place of ours is replaced as well.
+     * has put in the place of ours is replaced as well; with `gone`, a site that its owner has taken out counts as switched.
      *
      * @returns the number of tokens written, and whether Caddy was given a new config
      * @throws OnehopError caddy-tokens-changed, caddy-route-not-found, caddy-route-not-in-file, caddy-file-not-running,
      *   caddy-edit-refused, caddy-edit-unexpected (nothing was touched), caddy-did-not-take (the old routes are back)
      */
-    switchRoutes(
-      routes: Route[],
-      { expectRunning = true, force = false }: { expectRunning?: boolean; force?: boolean } = {},
-    ): Promise<Switched> {
-      return locked((stillOurs) => switchUnlocked(routes, { expectRunning, force }, stillOurs))
+    switchRoutes(routes: Route[], { expectRunning = true, ...flags }: SwitchFlags = {}): Promise<Switched> {
+      return locked((stillOurs) => switchUnlocked(routes, { expectRunning, ...flags }, stillOurs))
     },
 
     /** The same switch as a part of a larger edit, for `editFile`. */
     switchEdit:
-      (routes: Route[], { force = false }: { force?: boolean } = {}): FileEdit =>
+      (routes: Route[], flags: Omit<SwitchFlags, 'expectRunning'> = {}): FileEdit =>
       (text) =>
-        switched(text, routes, force),
+        switched(text, routes, flags),
 
     /**
      * Any other edits of the file, one after the other, with one write and one reload for all of them. Each is judged alone
@@ -408,7 +418,9 @@ export type Preview = {
   after: string
   changed: Array<{ site: string; line: number; from: string; to: string }>
 }
-type Located = { route: Route; froms: string[]; tokens: Upstream[]; first: Upstream }
+export type SwitchFlags = { expectRunning?: boolean; force?: boolean; gone?: boolean }
+/** `sites`: those of the block that it stands in. One without a token is gone from the file. */
+type Located = { route: Route; froms: string[]; tokens: Upstream[]; first?: Upstream; sites: string[] }
 type Caddyfile = {
   text: string
   sha256: string
