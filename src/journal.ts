@@ -74,11 +74,9 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
 
     /** All entries, by service name. */
     list: () => readAll(disk, services, entrySchema) as Promise<Entry[]>,
-    /** The services that there is something to undo of: of those named, or of all. */
-    async touched(names?: string[]): Promise<string[]> {
-      return (await this.list())
-        .filter((each) => each.state !== 'restored' && (!names || names.includes(each.service)))
-        .map((each) => each.service)
+    /** The services that there is something to undo of. */
+    async touched(): Promise<string[]> {
+      return (await this.list()).filter((each) => each.state !== 'restored').map((each) => each.service)
     },
     /** All requests that the journal knows, in no order. */
     listRequests: () => readAll(disk, requests, requestSchema) as Promise<RequestRecord[]>,

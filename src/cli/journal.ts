@@ -1,6 +1,6 @@
 import { stringify } from 'yaml'
 import { isLost } from '../journal-records.ts'
-import { selectServices } from '../plan/mesh.ts'
+import { expectKnown, forgottenIn, isClusterService } from '../plan/mesh.ts'
 import { hasOldPath } from '../plan/paths.ts'
 import { commandsFrom } from '../plan/states.ts'
 import { createSetup } from '../setup.ts'
@@ -18,14 +18,20 @@ export async function journal({
   const mesh = await setup.mesh()
   const kept = await setup.journal()
   const [entries, requests] = [await kept.list(), await kept.listRequests()]
-  const services = selectServices(mesh, service === undefined ? undefined : [service]).map((each) => {
-    const { name } = each
-    const entry = entries.find((one) => one.service === name)
-    const state = entry?.state ?? 'planned'
-    const fellBack = entry?.fellBack !== undefined
-    const possible = commandsFrom(state, name, { oldPath: hasOldPath(each), fellBack })
-    return { service: name, state, possible, ...entry }
-  })
+  const forgotten = forgottenIn(mesh, entries).map((each) => each.service)
+  expectKnown(mesh, forgotten, service === undefined ? [] : [service])
+  const services = [...mesh.services.filter(isClusterService).map((each) => each.name), ...forgotten]
+    .filter((name) => service === undefined || name === service)
+    .map((name) => {
+      const entry = entries.find((one) => one.service === name)
+      const here = mesh.services.filter(isClusterService).find((each) => each.name === name)
+      const state = entry?.state ?? 'planned'
+      // What mesh.yaml does not name can only be taken back.
+      const possible = here
+        ? commandsFrom(state, name, { oldPath: hasOldPath(here), fellBack: entry?.fellBack !== undefined })
+        : [`onehop rollback ${name}`]
+      return { service: name, state, possible, ...entry }
+    })
   const running = requests
     .filter((each) => each.state === 'running')
     .map((each) => ({ ...each, lost: isLost(each) }))

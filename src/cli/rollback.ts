@@ -3,7 +3,7 @@ import { OnehopError } from '../errors.ts'
 import { rollbackHere } from '../functions/recover.ts'
 import { type RemovalResult, removeOperatorHere } from '../functions/remove-operator.ts'
 import { forceAction, isBack, type RollbackResult } from '../functions/rollback.ts'
-import { selectServices } from '../plan/mesh.ts'
+import { expectKnown } from '../plan/mesh.ts'
 import { createSetup, type Setup } from '../setup.ts'
 import { isNarrowed, widenPolicy } from '../steps/narrow-policy.ts'
 import { sendAndFollow } from './follow.ts'
@@ -39,9 +39,10 @@ export async function rollback({
   if (operator && !all)
     throw wrong('--operator goes with --all: while a service is exposed, the operator is needed')
   const setup = createSetup(mesh)
-  selectServices(await setup.mesh(), named)
   const journal = await setup.journal()
-  const services = all ? await journal.touched() : named
+  const touched = await journal.touched()
+  expectKnown(await setup.mesh(), touched, named)
+  const services = all ? touched : named
   if (local) {
     const results = services.length > 0 ? await rollbackHere(setup, { services, force: Boolean(force) }) : []
     const removal = operator && results.every(isBack) ? await removeOperatorHere(setup) : undefined

@@ -2,7 +2,7 @@ import Table from 'cli-table3'
 import { type DriftRecord, driftRecord, withoutTold } from '../drift-record.ts'
 import { isLost } from '../journal-records.ts'
 import { driftId } from '../plan/drift-kinds.ts'
-import { isClusterService } from '../plan/mesh.ts'
+import { forgottenIn, isClusterService } from '../plan/mesh.ts'
 import { advertised, pathsOf } from '../plan/paths.ts'
 import { createSetup } from '../setup.ts'
 import { askWorker } from '../systems/ask-worker.ts'
@@ -36,6 +36,12 @@ export async function status({ mesh: file }: { mesh: string }): Promise<Answer> 
       failure: entry?.failure ?? null,
     }
   })
+  // What can be proven or switched is mesh.yaml's to say: what it has forgotten can only be taken back.
+  const forgotten = forgottenIn(mesh, entries).map(({ service, state, failure = null }) => ({
+    name: service,
+    state,
+    failure,
+  }))
   const running = requests
     .filter((each) => each.state === 'running')
     .map(({ id, event, phase, deadline, ...rest }) => ({
@@ -67,6 +73,9 @@ export async function status({ mesh: file }: { mesh: string }): Promise<Answer> 
     ])
   const lines = [
     table.toString(),
+    ...forgotten.map(
+      ({ name, state }) => `${name} is ${state} and no longer in mesh.yaml: onehop rollback ${name}`,
+    ),
     ...running.map(
       ({ id, event, phase, lost }) =>
         `${event} ${id}: ${lost ? 'lost' : 'running'}, in "${phase ?? 'its start'}"`,
@@ -74,7 +83,10 @@ export async function status({ mesh: file }: { mesh: string }): Promise<Answer> 
     ...(drift ? [driftLine(drift)] : []),
     ...failed.map(({ id, event, at, failure }) => `${event} ${id}: failed at ${at}: ${failure?.message}`),
     ...(narrowing?.state === 'unconfirmed'
-      ? [`the policy is narrowed, and takes itself back unless confirmed until ${narrowing.until}`]
+      ? [
+          `the policy is narrowed, and takes itself back unless confirmed until ${narrowing.until}`,
+          ...(narrowing.failure ? [`it could not be taken back: ${narrowing.failure.message}`] : []),
+        ]
       : []),
     worker
       ? `worker ${mesh.worker.listen}: running; it uses the engine by ${worker.engine}`
@@ -83,6 +95,7 @@ export async function status({ mesh: file }: { mesh: string }): Promise<Answer> 
   return {
     result: {
       services,
+      forgotten,
       requests: running,
       drift: drift ? { at: drift.at, drifts: drift.drifts.map(withoutTold) } : null,
       failed,

@@ -336,6 +336,25 @@ export const isClusterService = (each: ClusterService | HostService): each is Cl
   'service' in each
 
 /**
+ * What can be taken back or looked at: services of mesh.yaml, and what the journal has still standing of one that was
+ * taken out of it (`forgotten`).
+ *
+ * @throws OnehopError service-unknown
+ */
+export function expectKnown(mesh: Mesh, forgotten: string[], names: string[] = []): void {
+  selectServices(
+    mesh,
+    names.filter((each) => !forgotten.includes(each)),
+  )
+}
+
+/** Of some records of the journal those with something standing that mesh.yaml does not name any more. */
+export const forgottenIn = <E extends { service: string; state: string }>(mesh: Mesh, entries: E[]): E[] =>
+  entries.filter(
+    (each) => each.state !== 'restored' && !mesh.services.some(({ name }) => name === each.service),
+  )
+
+/**
  * The cluster services named (all without names), in mesh.yaml's order.
  *
  * @throws OnehopError service-unknown

@@ -1,6 +1,6 @@
 import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
 import type { ChangeRecord, Entry, State } from '../journal-records.ts'
-import { isClusterService } from '../plan/mesh.ts'
+import { expectKnown, isClusterService } from '../plan/mesh.ts'
 import type { Setup, Work } from '../setup.ts'
 import { type AllowState, allowService } from './allow-service.ts'
 import { guardedTogether } from './attempt.ts'
@@ -28,14 +28,10 @@ const retirement: ChangeRecord['id'][] = ['type', 'route']
 /** The services that there is something to undo of: of those named, or all that the journal knows. */
 export const touchedServices = (step: Step, setup: Setup, names: string[] | undefined) =>
   tried(step, 'rollback: list', async () => {
-    const { services } = await setup.mesh()
-    for (const service of names ?? [])
-      if (!services.some((each) => each.name === service))
-        throw new OnehopError('service-unknown', {
-          service,
-          known: services.map((each) => each.name).join(', '),
-        })
-    return (await setup.journal()).touched(names)
+    const [mesh, journal] = await Promise.all([setup.mesh(), setup.journal()])
+    const touched = await journal.touched()
+    expectKnown(mesh, touched, names)
+    return touched.filter((each) => !names || names.includes(each))
   })
 
 /** Takes the next attempt, so that nothing of the earlier one writes any more, and lists what is to be undone, last change first. */
