@@ -6,6 +6,7 @@ import { execa } from 'execa'
 import { describe, expect, test } from 'vitest'
 import { adaptedDials, findUpstreams, replaceUpstreams } from '../../src/plan/caddyfile.ts'
 import { createCaddy } from '../../src/systems/caddy.ts'
+import { createCaddyAdmin } from '../../src/systems/caddy-admin.ts'
 import { loseFirstAnswer } from './lose-first-answer.ts'
 import { fixtureFolder, switchedRoutes, unswitchable } from './removal-fixtures.ts'
 import { caddyBinary, startCaddy } from './start-caddy.ts'
@@ -151,6 +152,69 @@ describe('any captured Caddyfile is switched at the tokens of its site and nowhe
       })
     },
   )
+})
+
+describe('a route whose site its owner has taken out of the file', () => {
+  const without = (text: string, [a]: number[]) =>
+    text.replace(`http://panda.test:${a} {\r\n\treverse_proxy ${device}\r\n}\r\n`, '')
+  async function switchedOver() {
+    const started = await startCaddy(twoSites)
+    const route = { site: siteA(started.ports), from: old, to: device }
+    await started.caddy.switchRoutes([route])
+    const text = without(await started.text(), started.ports)
+    const undo = (flags = {}) =>
+      started.caddy.switchRoutes([{ site: route.site, from: device, to: old }], {
+        expectRunning: false,
+        ...flags,
+      })
+    return { ...started, text, undo, site: route.site }
+  }
+
+  test('counts as undone, and the file stays as it is', async () => {
+    await using started = await switchedOver()
+    await writeFile(started.file, started.text)
+    await started.caddy.load(await started.caddy.adapt(started.text))
+    await expect(started.undo()).rejects.toMatchObject({ code: 'caddy-route-not-found' })
+    expect(await started.undo({ gone: true })).toEqual({ changed: 0, reloaded: false })
+    expect(await readFile(started.file, 'utf8')).toBe(started.text)
+  })
+
+  test('leads to its first upstream again where Caddy still runs it', async () => {
+    await using started = await switchedOver()
+    await writeFile(started.file, started.text)
+    expect(await started.undo({ gone: true })).toEqual({ changed: 0, reloaded: true })
+    expect(adaptedDials(await started.caddy.running(), started.site)).toEqual([old])
+  })
+
+  test('is not gone where the device is still dialled under another name', async () => {
+    await using started = await switchedOver()
+    const renamed = `${started.text}http://renamed.test:${started.ports[0]} {\r\n\treverse_proxy ${device}\r\n}\r\n`
+    await writeFile(started.file, renamed)
+    await expect(started.undo({ gone: true })).rejects.toMatchObject({ code: 'caddy-route-not-found' })
+    expect(await readFile(started.file, 'utf8')).toBe(renamed)
+  })
+})
+
+test('a reload by hand after we have asked what runs is not undone by ours', async () => {
+  await using started = await startCaddy(twoSites)
+  const { file, ports, admin } = started
+  const edited = (await started.text()).replace('localhost:3111', 'localhost:3112')
+  await writeFile(file, edited)
+  const reloaded = await started.caddy.adapt(edited)
+  const real = createCaddyAdmin({ admin, file })
+  let asked = 0
+  const server = {
+    ...real,
+    async running() {
+      const ran = await real.running()
+      if (asked++ === 0) await real.load(reloaded) // a person's `caddy reload`, right then
+      return ran
+    },
+  }
+  const caddy = createCaddy({ file, admin, bin: caddyBinary, server })
+  await caddy.switchRoutes([{ site: siteA(ports), from: old, to: device }], { expectRunning: false })
+  expect(await started.caddy.running()).toEqual(await started.caddy.adapt(await started.text()))
+  expect(adaptedDials(await started.caddy.running(), siteB(ports))).toEqual(['localhost:3112', old])
 })
 
 test('an edit by hand while Caddy adapts ours is kept', async () => {
