@@ -83,5 +83,5 @@ const brokeOff = (thrown: unknown): Ended => ({
   failure: toOnehopError(thrown).toJSON(),
 })
 
-const brokenOff = (failure: Failure) =>
+export const brokenOff = (failure: Failure) =>
   new NonRetriableError(`${failure.message} [${failure.code}]`, { cause: fromFailure(failure) })

@@ -2,7 +2,7 @@ import { events } from '../../inngest.config.ts'
 import type { Failure } from '../errors.ts'
 import type { Setup } from '../setup.ts'
 import { narrowPolicy } from '../steps/narrow-policy.ts'
-import { createStep, type EngineStep, type Sent, type Step, tried } from '../steps/step.ts'
+import { createStep, type EngineStep, type Sent, type Step, tried, withPatience } from '../steps/step.ts'
 import { touchedServices } from '../steps/undo-change.ts'
 import { writeBooks } from '../steps/write-books.ts'
 import { abort } from './abort.ts'
@@ -13,7 +13,7 @@ import { noteProbe } from './note-probe.ts'
 import { recover } from './recover.ts'
 import { type RemovalResult, removeOperator } from './remove-operator.ts'
 import { repairDrift } from './repair-drift.ts'
-import { type Context, carryOut, type Ended, type Of, requested } from './requested.ts'
+import { brokenOff, type Context, carryOut, type Ended, type Of, requested } from './requested.ts'
 import { type RetireResult, retire } from './retire.ts'
 import { forceAction, isBack, type RollbackResult, redeemForce, rollback } from './rollback.ts'
 
@@ -201,11 +201,13 @@ async function goOn(context: Context, setup: Setup): Promise<unknown> {
   const engine = context.step as EngineStep
   const { request, run, services, done } = events['mesh/migration.continued'].parse(context.event.data)
   const of = { request, run: context.runId }
-  await engine.run('take over', async () => {
+  const taken = await createStep(engine, (_, __, take) => withPatience(take)).run('take over', async () => {
     const { patience } = (await setup.mesh()).engine
     await (await setup.journal()).passRequest(request, { from: run, run: of.run }, patience)
     return null
   })
+  // One of a request that has ended cannot be run again by itself: the request's first run can.
+  if (!taken.ok) throw brokenOff(taken.failure)
   return carryOut(engine, setup, of, async (step) =>
     endMigration(
       setup,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Disk, type DiskHandle, realDisk } from '../../src/disk.ts'
+import { OnehopError } from '../../src/errors.ts'
 import { type Journal, openJournal } from '../../src/journal.ts'
 import { isLost } from '../../src/journal-records.ts'
 
@@ -76,6 +77,74 @@ describe('an attempt', () => {
     await journal.end('redis', 2, { state: 'restored' })
     expect(await journal.begin('redis', elsewhere)).toMatchObject({ cluster: 'uid-2' })
   })
+})
+
+describe('an attempt at a service that was moved already', () => {
+  const again = async () => {
+    await moved()
+    await journal.begin('redis', start('second'))
+  }
+
+  test('leaves it moved if it has changed nothing', async () => {
+    await again()
+    expect(await journal.stay('redis', 2)).toBe(true)
+    expect(await journal.read('redis')).toMatchObject({ state: 'moved', attempt: 2, changes: [expose] })
+    expect(await journal.read('redis')).not.toHaveProperty('standing')
+    expect(await journal.stay('redis', 2)).toBe(false)
+  })
+
+  test.each([
+    ['another change', () => journal.record('redis', 2, { ...expose, id: 'allow' })],
+    ['more of the same', () => journal.extend('redis', 2, 'expose', () => ({ a: 3 }))],
+  ])('has to be taken back once it has recorded %s', async (_, change) => {
+    await again()
+    await change()
+    expect(await journal.stay('redis', 2)).toBe(false)
+    expect(await journal.read('redis')).toMatchObject({ state: 'exposing' })
+  })
+
+  test('that adds to a record keeps what was there before it, and adds nothing where nothing is new', async () => {
+    await again()
+    await journal.extend('redis', 2, 'expose', () => undefined)
+    expect(await journal.stay('redis', 2)).toBe(true)
+    await journal.begin('redis', start('third'))
+    await journal.extend('redis', 3, 'expose', (target) => ({ ...(target as object), b: 1 }))
+    expect((await journal.read('redis'))?.changes).toEqual([{ ...expose, target: { a: 2, b: 1 } }])
+  })
+
+  test('is none at a first move, or at one that fell back', async () => {
+    await journal.begin('redis', start('first'))
+    expect(await journal.stay('redis', 1)).toBe(false)
+    await journal.end('redis', 1, { state: 'moved' })
+    await journal.fallBack('redis', 1, silent, async () => undefined)
+    await journal.begin('redis', start('second'))
+    expect(await journal.stay('redis', 2)).toBe(false)
+  })
+})
+
+const silent = new OnehopError('device-fell-silent', {
+  ...{ service: 'redis', name: 'redis.a.ts.net', times: 3, message: 'no answer' },
+}).toJSON()
+
+test('what fell back and was rolled back is restored, and no longer fallen back', async () => {
+  await moved()
+  await journal.fallBack('redis', 1, silent, async () => undefined)
+  await journal.beginRollback('redis', { request: 'undo', run: 'r' })
+  expect(await journal.end('redis', 2, { state: 'restored' })).not.toHaveProperty('fellBack')
+})
+
+test('a writer that has lost its lock never replaces a newer attempt with its own', async () => {
+  await journal.begin('redis', start('first'))
+  await journal.record('redis', 1, { ...expose, id: 'switch' })
+  await journal.end('redis', 1, { state: 'moved' })
+  const slept = journal.fallBack('redis', 1, silent, async () => {
+    // As if the lock had gone stale: another process goes on meanwhile.
+    const other = await openJournal(folder, { ...realDisk, lock: async () => async () => undefined })
+    await other.beginRollback('redis', { request: 'undo', run: 'r' })
+    await other.end('redis', 2, { state: 'restored' })
+  })
+  await expect(slept).rejects.toEqual(coded('attempt-superseded'))
+  expect(await journal.read('redis')).toMatchObject({ state: 'restored', attempt: 2 })
 })
 
 describe('a stale request', () => {
@@ -312,6 +381,15 @@ describe('a request', () => {
     await checkIn(true)
     await journal.endRequest('a', 'run of a', { state: 'failed', result: null })
     expect(await journal.abortRequest('a', 'all')).toBe(false)
+  })
+
+  test('that is closed to aborts says how it was aborted before, and can no longer be', async () => {
+    await journal.beginRequest(request('a'), 60)
+    await journal.abortRequest('a', 'all')
+    await journal.beginRequest(request('a'), 60) // the step is run again
+    expect(await journal.closeToAborts('a', 'run of a')).toBe('all')
+    expect(await journal.abortRequest('a', 'rest')).toBe(false)
+    await expect(journal.closeToAborts('a', 'another run')).rejects.toEqual(coded('request-superseded'))
   })
 
   test('whose run is over leaves its service to the next one', async () => {

@@ -7,6 +7,9 @@ import { journal as showJournal } from '../../../src/cli/journal.ts'
 import { status } from '../../../src/cli/status.ts'
 import { OnehopError } from '../../../src/errors.ts'
 import { openJournal } from '../../../src/journal.ts'
+import { createSetup } from '../../../src/setup.ts'
+import { touchedServices } from '../../../src/steps/undo-change.ts'
+import { localStep } from '../local-step.ts'
 
 const credentials = { clientIdFile: 'a', clientSecretFile: 'b' }
 
@@ -58,4 +61,23 @@ test('a running request is shown with its step, and journal names what can be do
     services: [{ state: 'exposing', possible: ['onehop status', 'onehop abort', 'onehop rollback redis'] }],
     running: [{ id: 'move', lost: false }],
   })
+})
+
+test('what is moved and no longer in mesh.yaml is shown, and can be taken back by its name', async () => {
+  const { mesh, journal } = await meshWithJournal()
+  const of = { run: 'r', cluster: 'uid', tailnet: 't.ts.net' }
+  await journal.begin('qdrant', { request: 'move', ...of })
+  await journal.end('qdrant', 1, { state: 'moved' })
+  const { result, text } = await status({ mesh })
+  expect(text).toContain('qdrant is moved and no longer in mesh.yaml: onehop rollback qdrant')
+  expect(result).toMatchObject({ forgotten: [{ name: 'qdrant', state: 'moved' }] })
+  expect((await showJournal({ mesh, service: 'qdrant' })).result).toMatchObject({
+    services: [{ service: 'qdrant', state: 'moved', possible: ['onehop rollback qdrant'] }],
+  })
+  const setup = createSetup(mesh)
+  const touched = (names?: string[]) => touchedServices(localStep, setup, names)
+  expect(await touched(['qdrant'])).toEqual({ ok: true, value: ['qdrant'] })
+  expect(await touched(['qdrant', 'redis'])).toEqual({ ok: true, value: ['qdrant'] })
+  expect(await touched(['nobody'])).toMatchObject({ ok: false, failure: { code: 'service-unknown' } })
+  await expect(showJournal({ mesh, service: 'nobody' })).rejects.toMatchObject({ code: 'service-unknown' })
 })

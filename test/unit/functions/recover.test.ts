@@ -100,6 +100,15 @@ test('what the worker has rolled back by itself may be asked for again by a reru
   expect(await journal.begin('redis', rerun)).toMatchObject({ state: 'exposing' })
 })
 
+test('a lost migration that only looked again at what is moved takes nothing back', async () => {
+  await moved()
+  await lost('again')
+  await journal.begin('redis', { ...by('again'), cluster: 'uid', tailnet: 'a.ts.net' })
+  expect(await recoverLost(setup, send)).toMatchObject([{ service: 'redis' }])
+  expect(sent).toEqual([])
+  expect(await journal.read('redis')).toMatchObject({ state: 'moved', attempt: 2 })
+})
+
 test("a rollback is refused before its first change where another service's record is of a newer onehop", async () => {
   await moved()
   const before = await journal.read('redis')

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { OnehopError } from '../../../src/errors.ts'
 import { addAccess } from '../../../src/plan/policy.ts'
 import type { Access } from '../../../src/plan/policy-access.ts'
-import { allowService } from '../../../src/steps/allow-service.ts'
+import { type AllowState, allowService } from '../../../src/steps/allow-service.ts'
 import type { Systems } from '../../../src/systems/systems.ts'
 
 const panda = { name: 'panda', machine: true, addresses: ['100.64.0.1'], tags: [] }
@@ -71,4 +71,19 @@ test('what was recorded but never written is nothing to undo', async () => {
   const { world, systems } = tailnet(original)
   await allowService.undo(systems, [target()], false)
   expect(world).toMatchObject({ text: original, writes: 0 })
+})
+
+test('what a second move adds, once the rule for all is gone, is taken out by the same undo', async () => {
+  const rule = '    {"src": ["*"], "dst": ["*"], "ip": ["*"]},\n'
+  const open = original.replace('  ],', `${rule}  ],`)
+  const first: AllowState = { access, added: addAccess(open, access).added }
+  const { world, systems } = tailnet(addAccess(open, access).text.replace(rule, ''))
+  // Denials mean something only now.
+  const now: AllowState = { access, added: addAccess(world.text, access).added }
+  expect(now.added.length).toBeGreaterThan(0)
+  await write(systems)
+  const both = allowService.extended?.(first, now) ?? first
+  expect(allowService.extended?.(both, now)).toBeUndefined()
+  await allowService.undo(systems, [both], false)
+  expect(world.text).toBe(original)
 })
