@@ -298,6 +298,48 @@ export const mutants: Mutant[] = [
     replace: '',
     caughtBy: 'test/unit/journal.test.ts',
   },
+  {
+    why: 'an abort is accepted that nobody looks for any more',
+    file: 'src/journal.ts',
+    find: ' || record.closing) return false',
+    replace: ') return false',
+    caughtBy: 'test/sim/aborts.test.ts',
+  },
+  {
+    why: 'a stopped migration takes back what was moved before it',
+    file: 'src/journal.ts',
+    find: '|| entry.standing === undefined) return false',
+    replace: '|| entry.standing !== undefined) return false',
+    caughtBy: 'test/sim/aborts.test.ts',
+  },
+  {
+    why: 'a writer that has lost its lock puts an older attempt over a newer one',
+    file: 'src/journal.ts',
+    find: '?.attempt ?? 0) <= attempt',
+    replace: '?.attempt ?? 0) <= attempt + 9',
+    caughtBy: 'test/unit/journal.test.ts',
+  },
+  {
+    why: 'what a second move writes is not in its record',
+    file: 'src/steps/change-wave.ts',
+    find: 'if (kept !== mine && extended)',
+    replace: 'if (kept === mine && extended)',
+    caughtBy: 'test/unit/steps/change-wave.test.ts',
+  },
+  {
+    why: "somebody else's reload is undone by ours",
+    file: 'src/systems/caddy.ts',
+    find: 'isDeepStrictEqual(await running(), ran)\n',
+    replace: 'isDeepStrictEqual(ran, ran)\n',
+    caughtBy: 'test/caddy/switch-routes.test.ts',
+  },
+  {
+    why: 'a renamed site that still leads to the device counts as undone',
+    file: 'src/systems/caddy.ts',
+    find: 'const isGone = gone &&',
+    replace: 'const isGone = gone ||',
+    caughtBy: 'test/caddy/switch-routes.test.ts',
+  },
 ]
 
 export type Mutant = { why: string; file: string; find: string; replace: string; caughtBy: string }
