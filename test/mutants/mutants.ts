@@ -308,8 +308,8 @@ export const mutants: Mutant[] = [
   {
     why: 'a stopped migration takes back what was moved before it',
     file: 'src/journal.ts',
-    find: '|| entry.standing === undefined) return false',
-    replace: '|| entry.standing !== undefined) return false',
+    find: 'entry.standing === undefined',
+    replace: 'entry.standing !== undefined',
     caughtBy: 'test/sim/aborts.test.ts',
   },
   {
