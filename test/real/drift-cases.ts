@@ -58,7 +58,6 @@ export const driftCases: DriftCase[] = [
     kind: 'device-renamed',
     subject: 'typesense',
     make: () => renameDevice('typesense', 'search'),
-    restore: () => renameDevice('typesense', 'typesense'),
   },
   {
     kind: 'device-offline',
@@ -78,7 +77,6 @@ export const driftCases: DriftCase[] = [
     kind: 'login-key-spent',
     subject: 'typesense',
     make: () => proxySecret({ reissue_authkey: Buffer.from('key').toString('base64') }),
-    restore: () => proxySecret({ reissue_authkey: null }),
   },
   {
     kind: 'proxy-stuck',
