@@ -494,8 +494,14 @@ const table = {
   'old-path-only-sampled': {
     kind: 'refused',
     message:
-      'nobody was seen on the old path of {service} for {held} s, but that was looked at only every {every} s: Caddy does not count its requests',
-    fix: 'write "metrics" (a line of its own) into the global options of {file}, then: caddy reload --config {file}; where no Caddy route leads to it, nothing counts: onehop retire {service} --force',
+      'nobody was seen on the old path of {service} for {held} s, but that was looked at only every {every} s: Caddy does not count all its requests',
+    fix: 'write "metrics" (a line of its own) into the global options of {file}, then: caddy reload --config {file}; where no Caddy route leads to it, or to one of its ports, nothing counts: onehop retire {service} --force',
+  },
+  'node-port-unlisted': {
+    kind: 'refused',
+    message:
+      '{service} has node ports that mesh.yaml does not list, and retiring it takes them all away: {ports}; nobody has looked who uses them',
+    fix: 'list each under services.{service}.ports and move it again (onehop rollback {service}, then onehop expose {service}); UDP cannot be listed: give it a Service of its own',
   },
   'nodeport-taken': {
     kind: 'refused',

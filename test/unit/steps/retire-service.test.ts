@@ -1,20 +1,24 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { OnehopError } from '../../../src/errors.ts'
 import { openJournal } from '../../../src/journal.ts'
 import { parseMesh } from '../../../src/plan/mesh.ts'
 import type { PathUser } from '../../../src/plan/usage.ts'
 import type { Setup, Work } from '../../../src/setup.ts'
 import { preflightRetire } from '../../../src/steps/retire-service.ts'
+import type { ServiceTypeFacts } from '../../../src/systems/kubernetes-facts.ts'
 import { localStep } from '../local-step.ts'
 
 let folder: string
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'onehop-retire-'))
 })
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
+afterEach(() => {
+  vi.useRealTimers()
+  rmSync(folder, { recursive: true, force: true })
+})
 
 const credentials = { clientIdFile: 'id', clientSecretFile: 'secret' }
 const meshFile = {
@@ -36,15 +40,22 @@ type World = {
   users?: PathUser[]
   helmRelease?: string
   helm?: Pick<Work['systems']['helm'], 'release'>
+  service?: object
+  ports?: ServiceTypeFacts['ports']
+  caddyfile?: string
 }
 
+const main = { name: '', port: 6379, nodePort: 6379, protocol: 'TCP' }
+
 /** A moved redis whose device answers, in a world without trouble. `quietSince` is how long nobody was seen, in seconds. */
-async function movedRedis({ quietSince, helmRelease, helm, engineUrl, engineInUse, users = [] }: World) {
-  const asEngine = engineUrl !== undefined && {
-    engine: { url: engineUrl },
-    services: { redis: { ...meshFile.services.redis, engine: true } },
-  }
-  const mesh = parseMesh(JSON.stringify({ ...meshFile, ...asEngine }), join(folder, 'mesh.yaml'))
+async function movedRedis(world: World) {
+  const { quietSince, helmRelease, helm, engineUrl, engineInUse, users = [], ports = [main] } = world
+  const asEngine = engineUrl !== undefined && { engine: { url: engineUrl } }
+  const redis = { ...meshFile.services.redis, ...(asEngine && { engine: true }), ...world.service }
+  const mesh = parseMesh(
+    JSON.stringify({ ...meshFile, ...asEngine, services: { redis } }),
+    join(folder, 'mesh.yaml'),
+  )
   const journal = await openJournal(folder)
   const { attempt } = await journal.begin('redis', {
     request: 'a',
@@ -81,7 +92,7 @@ async function movedRedis({ quietSince, helmRelease, helm, engineUrl, engineInUs
         ...facts,
         manager: 'kubectl',
         ...(helmRelease && { helmRelease }),
-        ports: [{ name: '', port: 6379, nodePort: 6379, protocol: 'TCP' }],
+        ports,
       }),
     },
     tailscale: {
@@ -92,7 +103,11 @@ async function movedRedis({ quietSince, helmRelease, helm, engineUrl, engineInUs
       tcp: async () => answer,
     },
     helm,
-    caddy: { readFile: async () => ({ text: '' }), running: async () => ({}), adapt: async () => ({}) },
+    caddy: {
+      readFile: async () => ({ text: world.caddyfile ?? '' }),
+      running: async () => ({}),
+      adapt: async () => ({}),
+    },
   }
   const work = { mesh, journal, systems } as unknown as Work
   const setup: Setup = {
@@ -167,6 +182,48 @@ test('a service that is not moved has no old path to retire', async () => {
   await journal.beginRollback('redis', { request: 'undo', run: 'u' })
   const outcome = await preflightRetire(localStep, { setup, ...asked, forced: true })
   expect(outcome).toMatchObject({ ok: false, failure: { code: 'not-moved' } })
+})
+
+test.each([
+  ['another port', { ...main, name: 'admin', port: 8001, nodePort: 30801 }, '8001/TCP (node port 30801)'],
+  [
+    'UDP, of which nobody is ever seen',
+    { ...main, name: 'udp', protocol: 'UDP' },
+    '6379/UDP (node port 6379)',
+  ],
+])(
+  'a node port that mesh.yaml does not list would go too, so it is named, also by force: %s',
+  async (_, port, named) => {
+    const { setup, journal } = await movedRedis({ quietSince: undefined, ports: [main, port] })
+    const outcome = await preflightRetire(localStep, { setup, ...asked, forced: true })
+    expect(outcome).toMatchObject({
+      ok: false,
+      failure: { code: 'node-port-unlisted', message: expect.stringContaining(named) },
+    })
+    expect(await journal.read('redis')).toMatchObject({ state: 'moved' })
+  },
+)
+
+test('a port without a node port goes nowhere, listed or not', async () => {
+  const { nodePort: _, ...inner } = { ...main, name: 'admin', port: 8001 }
+  const { setup } = await movedRedis({ quietSince: undefined, ports: [main, inner] })
+  expect(await preflightRetire(localStep, { setup, ...asked, forced: true })).toMatchObject({ ok: true })
+})
+
+test('counted on one port, a service with another port is only sampled', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] })
+  const { setup, journal } = await movedRedis({
+    quietSince: undefined,
+    caddyfile: 'panda.a.ts.net:9379 {\n\treverse_proxy redis.a.ts.net:6379\n}\n',
+    service: { ports: [6379, 6380], routes: { 'https://panda.a.ts.net:9379': 6379 }, probe: 'tcp' },
+  })
+  const from = Date.now()
+  vi.setSystemTime(from + 61_000)
+  await journal.saveUsage('redis', [
+    { at: Date.now(), from, users: [], counted: { since: 1, requests: 0, inFlight: 0 } },
+  ])
+  const outcome = await preflightRetire(localStep, { setup, ...asked, forced: false })
+  expect(outcome).toMatchObject({ ok: false, failure: { code: 'old-path-only-sampled' } })
 })
 
 describe("the engine's old path stays, also by force,", () => {
