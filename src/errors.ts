@@ -471,6 +471,12 @@ const table = {
     message: 'the narrowed policy was not confirmed until {until}: its old rules come back',
     fix: 'onehop policy narrow, and then, from where you work: onehop policy confirm',
   },
+  'policy-still-narrow': {
+    kind: 'refused',
+    message:
+      'the rules from * to * are not back: the rule that took their place bears no mark of onehop any more',
+    fix: 'onehop policy widen --force writes them again',
+  },
   'policy-managed-elsewhere': {
     kind: 'refused',
     message: 'the policy of this tailnet is managed outside (GitOps): {link}',

@@ -1,7 +1,7 @@
 import { OnehopError, toOnehopError } from '../errors.ts'
 import type { Narrowing } from '../journal-records.ts'
 import { isClusterService } from '../plan/mesh.ts'
-import { narrowWideOpen, widenAgain } from '../plan/policy-wide-open.ts'
+import { narrowWideOpen, widenAgain, wideOpen } from '../plan/policy-wide-open.ts'
 import type { Setup, Work } from '../setup.ts'
 import { editPolicy } from './edit-policy.ts'
 
@@ -64,9 +64,10 @@ export async function confirmPolicy({ journal }: Pick<Work, 'journal'>): Promise
 }
 
 /**
- * The old rules again, byte for byte. What somebody has changed in ours since is refused, unless forced.
+ * The old rules again, byte for byte. What somebody has changed in ours since is refused, unless forced, or overdue: who
+ * may be locked out cannot force it. While no rule from `*` to `*` is back, nothing is written and the record stays.
  *
- * @throws OnehopError policy-not-narrowed, policy-changed-by-others, policy-*
+ * @throws OnehopError policy-not-narrowed, policy-changed-by-others, policy-still-narrow, policy-*
  */
 export function widenPolicy(
   { systems: { tailscale }, journal }: Pick<Work, 'systems' | 'journal'>,
@@ -75,7 +76,11 @@ export function widenPolicy(
   return journal.exclusively('policy', async () => {
     const record = await journal.readNarrowing()
     if (!isNarrowed(record) || (overdue && !isOverdue(record))) throw new OnehopError('policy-not-narrowed')
-    await editPolicy(tailscale, (text) => widenAgain(text, record.added, { force }))
+    await editPolicy(tailscale, (text) => {
+      const widened = widenAgain(text, record.added, { force: force || overdue })
+      if (wideOpen(widened).length === 0) throw new OnehopError('policy-still-narrow')
+      return widened
+    })
     const { failure: _, ...rest } = record
     const widened: Narrowing = {
       ...rest,

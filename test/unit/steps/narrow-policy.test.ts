@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parse } from 'jsonc-parser'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { OnehopError } from '../../../src/errors.ts'
 import { openJournal } from '../../../src/journal.ts'
 import { parseMesh } from '../../../src/plan/mesh.ts'
@@ -163,16 +163,56 @@ test('a policy without such a rule is left alone', async () => {
   expect(await journal.readNarrowing()).toBeUndefined()
 })
 
-test('the edits of others stay; what they made of our rule is shown, and goes only by force', async () => {
-  const { world, work, setup } = await tailnet()
-  await narrowPolicy(work, 'a')
-  world.text = `// mine\n${world.text}`.replace('"dst": ["panda", "clanker-001"]', '"dst": ["panda"]')
-  const changed = world.text
-  minutesLater(10)
-  await expect(takeBackUnconfirmed(setup)).rejects.toMatchObject({ code: 'policy-changed-by-others' })
-  expect(world.text).toBe(changed)
-  await widenPolicy(work, { force: true })
-  expect(world.text).toBe(`// mine\n${original}`)
+describe('the edits of others stay, but what they made of our rule', () => {
+  const edit = (text: string) =>
+    `// mine\n${text}`.replace('"dst": ["panda", "clanker-001"]', '"dst": ["panda"]')
+
+  test('is shown to who asks, and goes only by force', async () => {
+    const { world, work } = await tailnet()
+    await narrowPolicy(work, 'a')
+    const changed = edit(world.text)
+    world.text = changed
+    await expect(widenPolicy(work)).rejects.toMatchObject({ code: 'policy-changed-by-others' })
+    expect(world.text).toBe(changed)
+    await widenPolicy(work, { force: true })
+    expect(world.text).toBe(`// mine\n${original}`)
+  })
+
+  test('goes once it is overdue: who is locked out can force nothing', async () => {
+    const { world, work, setup } = await tailnet()
+    await narrowPolicy(work, 'a')
+    world.text = edit(world.text)
+    minutesLater(10)
+    expect(await takeBackUnconfirmed(setup)).toBe(true)
+    expect(world.text).toBe(`// mine\n${original}`)
+  })
+
+  test('is written anew where it has lost its mark', async () => {
+    const { world, work, setup, journal } = await tailnet()
+    await narrowPolicy(work, 'a')
+    const unmarked = world.text.replaceAll(/,? \/\* onehop: \* \*\//g, ',').replaceAll(',,', ',')
+    world.text = unmarked
+    await expect(widenPolicy(work)).rejects.toMatchObject({ code: 'policy-still-narrow' })
+    expect(world.text).toBe(unmarked)
+    expect(await journal.readNarrowing()).toMatchObject({ state: 'unconfirmed' })
+    minutesLater(10)
+    expect(await takeBackUnconfirmed(setup)).toBe(true)
+    expect(wideOpen(world.text)).toMatchObject([{ rule: '{"src": ["*"], "dst": ["*"], "ip": ["*"]}' }])
+    expect(parse(world.text).grants).toHaveLength(2)
+    expect(await journal.readNarrowing()).toMatchObject({ state: 'widened' })
+  })
+
+  test('an alias of ours that leads elsewhere now stays while their rules name it', async () => {
+    const { world, work, setup } = await tailnet()
+    await narrowPolicy(work, 'a')
+    world.text = world.text
+      .replace('"panda": "100.64.0.1"', '"panda": "100.64.0.7"')
+      .replace('"grants": [', '"grants": [\n    {"src": ["panda"], "dst": ["tag:x"], "ip": ["*"]},')
+    minutesLater(10)
+    expect(await takeBackUnconfirmed(setup)).toBe(true)
+    expect(parse(world.text).hosts).toEqual({ panda: '100.64.0.7' })
+    expect(wideOpen(world.text)).toHaveLength(1)
+  })
 })
 
 test('denials of a service that moved meanwhile go with it, and its own undo still leads to the first bytes', async () => {
