@@ -2,7 +2,7 @@ import { OnehopError, toOnehopError } from '../errors.ts'
 import type { Entry } from '../journal-records.ts'
 import { blockingRoutes } from '../plan/blocking-routes.ts'
 import { type ClusterService, isClusterService, type Mesh } from '../plan/mesh.ts'
-import { deviceName, hasOldPath } from '../plan/paths.ts'
+import { deviceName, hasOldPath, routesOf } from '../plan/paths.ts'
 import { typeSource } from '../plan/service-type.ts'
 import { usageOf, usageProblem } from '../plan/usage.ts'
 import type { Setup, Work } from '../setup.ts'
@@ -163,15 +163,16 @@ function refuseUnlisted({ name, ports: listed }: ClusterService, { ports }: Serv
 /** Routes that mesh.yaml does not name (the Funnel server's fallback, say) and that dial the port map would go dark. */
 async function refuseRoutes(
   { mesh, systems: { caddy } }: Omit<Work, 'journal'>,
-  { ports }: ClusterService,
+  service: ClusterService,
 ): Promise<void> {
   const { text } = await caddy.readFile()
   const adapted = await caddy.running()
-  for (const { portMap } of ports) {
+  for (const { portMap } of service.ports) {
     const [first] = blockingRoutes({
       text,
       adapted,
       port: portMap,
+      own: routesOf(mesh, service),
       ...(mesh.machine && { hosts: [mesh.machine] }),
     })
     if (first) throw new OnehopError('caddy-route-remains', { file: mesh.caddy.file, ...first })

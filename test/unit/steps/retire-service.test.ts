@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { OnehopError } from '../../../src/errors.ts'
 import { openJournal } from '../../../src/journal.ts'
-import { parseMesh } from '../../../src/plan/mesh.ts'
+import { parseMesh, selectServices } from '../../../src/plan/mesh.ts'
 import type { PathUser } from '../../../src/plan/usage.ts'
 import type { Setup, Work } from '../../../src/setup.ts'
+import { removeCaddyRoute } from '../../../src/steps/remove-caddy-route.ts'
 import { preflightRetire } from '../../../src/steps/retire-service.ts'
 import type { ServiceTypeFacts } from '../../../src/systems/kubernetes-facts.ts'
 import { localStep } from '../local-step.ts'
@@ -86,7 +87,10 @@ async function movedRedis(world: World) {
   const systems = {
     kubernetes: {
       clusterId: async () => 'uid',
-      proxies: async () => ({ 'apps/redis': proxy }),
+      proxies: async () => ({
+        'apps/redis': proxy,
+        'ingress:apps/onehop-redis': { ...proxy, httpsEndpoint: 'redis.a.ts.net' },
+      }),
       service: async () => ({ ...facts, annotations: {}, finalizers: [], ports: [] }),
       serviceType: async () => ({
         ...facts,
@@ -95,12 +99,15 @@ async function movedRedis(world: World) {
         ports,
       }),
     },
+    ingresses: { read: async () => ({ wish: { service: 'redis', port: 6379 } }) },
     tailscale: {
       peers: async () => ({ 'redis.a.ts.net': { addresses: ['100.64.0.9'], reachable: true, direct: true } }),
     },
     probes: {
       resolve: async () => ({ magicDns: ['100.64.0.9'], system: ['100.64.0.9'] }),
       tcp: async () => answer,
+      http: async () => answer,
+      https: async () => answer,
     },
     helm,
     caddy: {
@@ -114,7 +121,7 @@ async function movedRedis(world: World) {
     ...{ mesh: async () => mesh, journal: async () => journal, work: async () => work },
     ...(engineInUse && { engineInUse }),
   }
-  return { setup, journal }
+  return { setup, journal, work }
 }
 
 const asked = { request: 'retire', run: 'r2', service: 'redis' }
@@ -224,6 +231,31 @@ test('counted on one port, a service with another port is only sampled', async (
   ])
   const outcome = await preflightRetire(localStep, { setup, ...asked, forced: false })
   expect(outcome).toMatchObject({ ok: false, failure: { code: 'old-path-only-sampled' } })
+})
+
+describe('in https mode', () => {
+  const site = 'https://panda.a.ts.net:9379'
+  const service = { mode: 'https', probe: { http: '/' }, routes: { [site]: 6379 } }
+  const caddyfile = `${site} {\n\treverse_proxy localhost:6379\n}\n`
+
+  test('its own route, which dials the port map until then, does not block, and is the one to be taken out', async () => {
+    const { setup, work } = await movedRedis({ quietSince: undefined, service, caddyfile })
+    const outcome = await preflightRetire(localStep, { setup, ...asked, forced: true })
+    expect(outcome).toMatchObject({ ok: true, value: { attempt: 2 } })
+    const [redis] = selectServices(work.mesh)
+    const state = redis && (await removeCaddyRoute.read(work.systems, work.mesh, redis))
+    expect(state?.routes).toMatchObject([{ site, upstream: 'localhost:6379', whole: true }])
+  })
+
+  test('the route of another site does', async () => {
+    const other = caddyfile.replace('9379', '9380')
+    const { setup } = await movedRedis({ quietSince: undefined, service, caddyfile: caddyfile + other })
+    const outcome = await preflightRetire(localStep, { setup, ...asked, forced: true })
+    expect(outcome).toMatchObject({
+      ok: false,
+      failure: { code: 'caddy-route-remains', message: expect.stringContaining(':9380 still goes') },
+    })
+  })
 })
 
 describe("the engine's old path stays, also by force,", () => {
