@@ -34,7 +34,7 @@ export function preflightRetire(step: Step, { setup, request, run, service: name
     const facts = await systems.kubernetes.serviceType(service.namespace, service.object)
     if (!facts) throw new OnehopError('service-missing', { object: service.service })
     refuseUnlisted(service, facts)
-    await refuseRoutes(work, service)
+    await refuseRoutes(work, service, facts)
     // A route that cannot be taken out alone is known before the first change.
     await removeCaddyRoute.read(systems, mesh, service)
     await refuseUse(work, service, entry, forced)
@@ -162,18 +162,20 @@ function refuseUnlisted({ name, ports: listed }: ClusterService, { ports }: Serv
 
 /** Routes that mesh.yaml does not name (the Funnel server's fallback, say) and that dial the port map would go dark. */
 async function refuseRoutes(
-  { mesh, systems: { caddy } }: Omit<Work, 'journal'>,
+  { mesh, systems: { caddy, sockets } }: Omit<Work, 'journal'>,
   service: ClusterService,
+  { ports }: ServiceTypeFacts,
 ): Promise<void> {
   const { text } = await caddy.readFile()
   const adapted = await caddy.running()
+  const machine = mesh.machine === undefined ? [] : [mesh.machine, `${mesh.machine}.${mesh.tailnet}`]
+  const hosts = [...machine, '0.0.0.0', '::', ...sockets.addresses()]
+  const isDevice = (host: string) => host === service.hostname || host.endsWith(`.${mesh.tailnet}`)
+  const nodePorts = ports.flatMap(({ nodePort }) => nodePort ?? [])
   for (const { portMap } of service.ports) {
     const [first] = blockingRoutes({
-      text,
-      adapted,
-      port: portMap,
+      ...{ text, adapted, port: portMap, hosts, nodePorts, isDevice },
       own: routesOf(mesh, service),
-      ...(mesh.machine && { hosts: [mesh.machine] }),
     })
     if (first) throw new OnehopError('caddy-route-remains', { file: mesh.caddy.file, ...first })
   }

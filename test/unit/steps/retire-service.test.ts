@@ -54,7 +54,7 @@ async function movedRedis(world: World) {
   const asEngine = engineUrl !== undefined && { engine: { url: engineUrl } }
   const redis = { ...meshFile.services.redis, ...(asEngine && { engine: true }), ...world.service }
   const mesh = parseMesh(
-    JSON.stringify({ ...meshFile, ...asEngine, services: { redis } }),
+    JSON.stringify({ ...meshFile, ...asEngine, machine: 'panda', services: { redis } }),
     join(folder, 'mesh.yaml'),
   )
   const journal = await openJournal(folder)
@@ -110,6 +110,7 @@ async function movedRedis(world: World) {
       https: async () => answer,
     },
     helm,
+    sockets: { addresses: () => ['127.0.0.1', '100.64.0.1', 'fd7a::1'] },
     caddy: {
       readFile: async () => ({ text: world.caddyfile ?? '' }),
       running: async () => ({}),
@@ -231,6 +232,34 @@ test('counted on one port, a service with another port is only sampled', async (
   ])
   const outcome = await preflightRetire(localStep, { setup, ...asked, forced: false })
   expect(outcome).toMatchObject({ ok: false, failure: { code: 'old-path-only-sampled' } })
+})
+
+describe('a route of Caddy that leads to', () => {
+  const outcomeOf = async (upstream: string) => {
+    const caddyfile = `:9000 {\n\treverse_proxy ${upstream}\n}\n`
+    const ports = [{ ...main, nodePort: 30379 }]
+    const { setup } = await movedRedis({ quietSince: undefined, caddyfile, ports })
+    return preflightRetire(localStep, { setup, ...asked, forced: true })
+  }
+  test.each([
+    ['the port map', 'localhost:6379'],
+    ['the port map by the name of this machine', 'panda:6379'],
+    ['the port map by its full name', 'panda.a.ts.net:6379'],
+    ['the port map by an address of this machine', '100.64.0.1:6379'],
+    ['the port map by one of IPv6', '[fd7a::1]:6379'],
+    ['the port map at any address', '0.0.0.0:6379'],
+    ['the node port at whatever address', '10.5.0.2:30379'],
+  ])('%s blocks, also by force', async (_, upstream) => {
+    const outcome = await outcomeOf(upstream)
+    expect(outcome).toMatchObject({ ok: false, failure: { code: 'caddy-route-remains' } })
+  })
+  test.each([
+    ['the device name', 'redis.a.ts.net:6379'],
+    ['a device of the same port as the node port', 'redis:30379'],
+    ['another machine', '10.5.0.2:6379'],
+  ])('%s does not', async (_, upstream) => {
+    expect(await outcomeOf(upstream)).toMatchObject({ ok: true })
+  })
 })
 
 describe('in https mode', () => {
