@@ -555,6 +555,11 @@ const table = {
     message: '{file}:{line} {message}',
     fix: 'mend the two marker lines by hand; onehop writes only between them',
   },
+  'books-unreadable': {
+    kind: 'refused',
+    message: '{file} is not UTF-8: written back, it would not be the same',
+    fix: 'save it as UTF-8, or name another file under books in mesh.yaml; the file was not touched',
+  },
   'soak-slow': {
     kind: 'proof',
     message: '{service} was too slow by its {path}: {figures}',
