@@ -471,6 +471,12 @@ const table = {
     message: 'the narrowed policy was not confirmed until {until}: its old rules come back',
     fix: 'onehop policy narrow, and then, from where you work: onehop policy confirm',
   },
+  'policy-still-narrow': {
+    kind: 'refused',
+    message:
+      'the rules from * to * are not back: the rule that took their place bears no mark of onehop any more',
+    fix: 'onehop policy widen --force writes them again',
+  },
   'policy-managed-elsewhere': {
     kind: 'refused',
     message: 'the policy of this tailnet is managed outside (GitOps): {link}',
@@ -494,8 +500,14 @@ const table = {
   'old-path-only-sampled': {
     kind: 'refused',
     message:
-      'nobody was seen on the old path of {service} for {held} s, but that was looked at only every {every} s: Caddy does not count its requests',
-    fix: 'write "metrics" (a line of its own) into the global options of {file}, then: caddy reload --config {file}; where no Caddy route leads to it, nothing counts: onehop retire {service} --force',
+      'nobody was seen on the old path of {service} for {held} s, but that was looked at only every {every} s: Caddy does not count all its requests',
+    fix: 'write "metrics" (a line of its own) into the global options of {file}, then: caddy reload --config {file}; where no Caddy route leads to it, or to one of its ports, nothing counts: onehop retire {service} --force',
+  },
+  'node-port-unlisted': {
+    kind: 'refused',
+    message:
+      '{service} has node ports that mesh.yaml does not list, and retiring it takes them all away: {ports}; nobody has looked who uses them',
+    fix: 'list each under services.{service}.ports and move it again (onehop rollback {service}, then onehop expose {service}); UDP cannot be listed: give it a Service of its own',
   },
   'nodeport-taken': {
     kind: 'refused',
@@ -542,6 +554,11 @@ const table = {
     kind: 'refused',
     message: '{file}:{line} {message}',
     fix: 'mend the two marker lines by hand; onehop writes only between them',
+  },
+  'books-unreadable': {
+    kind: 'refused',
+    message: '{file} is not UTF-8: written back, it would not be the same',
+    fix: 'save it as UTF-8, or name another file under books in mesh.yaml; the file was not touched',
   },
   'soak-slow': {
     kind: 'proof',

@@ -1,9 +1,11 @@
 import type { RetireResult } from '../functions/retire.ts'
 import { forceAction } from '../functions/rollback.ts'
-import { selectServices } from '../plan/mesh.ts'
+import { type Mesh, selectServices } from '../plan/mesh.ts'
 import { portMapFlags, portMapsOf } from '../plan/port-map-flags.ts'
 import { createSetup, type Setup } from '../setup.ts'
+import { type Container, readContainers } from '../systems/docker.ts'
 import { createEngine } from '../systems/engine.ts'
+import { readNodeNames } from '../systems/node-names.ts'
 import { confirm } from './confirm.ts'
 import { sendAndFollow } from './follow.ts'
 import type { Answer } from './output.ts'
@@ -25,7 +27,7 @@ export async function retire({ mesh: meshFile, json, force, yes, service }: Flag
   })
   const result = record.result as RetireResult | null
   const entries = await (await setup.journal()).list()
-  const flags = portMapFlags(portMapsOf(mesh, entries, await nodePorts(setup)))
+  const flags = portMapFlags(portMapsOf(mesh, entries, await nodePorts(setup)), await containers(mesh))
   const text = [
     `${service}: ${result?.state ?? record.state}`,
     ...(result?.notes ?? []),
@@ -33,6 +35,9 @@ export async function retire({ mesh: meshFile, json, force, yes, service }: Flag
       ? `port maps that nothing needs any more: ${flags.dropped.map((each) => each.map).join(' ')}`
       : '',
     flags.dropped.length > 0 ? `for the next cluster: ${flags.command}` : '',
+    flags.dropped.length > 0 && flags.covers === 'mesh.yaml'
+      ? 'that list covers mesh.yaml only, since Docker tells of no node of the cluster: add what else it publishes'
+      : '',
   ]
   return {
     result: { ...result, portMaps: flags },
@@ -49,6 +54,14 @@ async function nodePorts(setup: Setup) {
   const services = await systems.kubernetes.services().catch(() => [])
   const there = new Map(services.map((each) => [`${each.namespace}/${each.name}`, each.ports]))
   return Object.fromEntries(selectServices(mesh).map(({ name, service }) => [name, there.get(service) ?? []]))
+}
+
+/** The containers of this machine; none where Docker cannot be read. There may be nodes of other clusters among them. */
+async function containers({ kubernetes }: Mesh): Promise<Container[]> {
+  const nodes = await readNodeNames(kubernetes).catch((): string[] => [])
+  const found = await readContainers({ nodes }).catch(() => [])
+  const isKnown = ({ name }: Container) => nodes.includes(name)
+  return found.some(isKnown) ? found.map((each) => ({ ...each, isNode: isKnown(each) })) : found
 }
 
 /** Every app that the engine calls, or that dials it, may use its old path: only its user can know. */

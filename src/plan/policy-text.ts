@@ -1,4 +1,4 @@
-import { getNodeValue, type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
+import { getNodeValue, type Node, type ParseError, parseTree, printParseErrorCode, visit } from 'jsonc-parser'
 import { z } from 'zod'
 import { OnehopError } from '../errors.ts'
 import { remember } from './remember.ts'
@@ -126,8 +126,21 @@ export function cutEntry(text: string, { start, end, tight }: Entry): string {
   const lead = /\r?\n[ \t]*$/.exec(before)?.[0] ?? ''
   // Somebody has moved things: without this line break, what follows would end up in their comment.
   const isNeeded =
-    /\/\/.*$/.test(before.slice(0, before.length - lead.length)) && /^[ \t]*[^\s]/.test(text.slice(end))
+    isInLineComment(text, before.length - lead.length - 1) && /^[ \t]*[^\s]/.test(text.slice(end))
   return before.slice(0, isNeeded ? start : start - lead.length) + text.slice(end)
+}
+
+/** Two slashes stand in a URL or a block comment as well: only the parser knows. */
+function isInLineComment(text: string, offset: number): boolean {
+  const lineStart = text.lastIndexOf('\n', offset) + 1
+  if (!text.slice(lineStart, offset + 1).includes('//')) return false
+  let found = false
+  visit(text.replace(/^\uFEFF/, ' '), {
+    onComment(start, length) {
+      found ||= start <= offset && offset < start + length && text.startsWith('//', start)
+    },
+  })
+  return found
 }
 
 /** The text with `value` in place of an entry; `entry.source` is what to put back. */

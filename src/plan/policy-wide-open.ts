@@ -1,7 +1,7 @@
 import { hostPiece, insertPieces, removeAccess } from './policy.ts'
 import type { PolicyDevice, Source } from './policy-access.ts'
 import { fieldOf, isWideOpen, rulesOf } from './policy-rules.ts'
-import { cutEntry, entriesIn, type Piece, type Policy, parsePolicy } from './policy-text.ts'
+import { cutEntry, entriesIn, insertEntry, type Piece, type Policy, parsePolicy } from './policy-text.ts'
 
 /**
  * The rules that let everything reach everything, on all ports. While one stands, no other rule means anything.
@@ -60,12 +60,14 @@ export function narrowWideOpen(
 
 /**
  * The policy with its old rules from `*` to `*` again, byte for byte as before `narrowWideOpen`. Where such a rule is back,
- * the deny tests of services that moved meanwhile go: no policy that fails its own tests can be saved.
+ * the deny tests of services that moved meanwhile go: no policy that fails its own tests can be saved. Forced, an old rule
+ * whose place is not known any more (somebody took our mark off) is written again.
  *
  * @throws OnehopError policy-unreadable, policy-changed-by-others (unless forced)
  */
 export function widenAgain(text: string, added: Piece[], options: { force?: boolean } = {}): string {
-  let now = removeAccess(text, added, options).text
+  const removed = removeAccess(text, added, options).text
+  let now = options.force ? withOldRules(removed, added) : removed
   const denial = () =>
     wideOpen(now).length === 0
       ? undefined
@@ -75,6 +77,19 @@ export function widenAgain(text: string, added: Piece[], options: { force?: bool
   for (let entry = denial(); entry; entry = denial()) now = cutEntry(now, entry)
   // Also the section, if it was made for those alone.
   return removeAccess(now, []).text
+}
+
+/** The text with those of the replaced rules that are not in it, if it has fewer rules from `*` to `*` than were replaced. */
+function withOldRules(text: string, added: Piece[]): string {
+  const replaced = added.filter(({ was }) => was !== undefined)
+  return replaced.reduce((now, piece) => {
+    const policy = parsePolicy(now)
+    const isBack = entriesIn(policy, piece.at).some(({ source }) => source === piece.was)
+    if (isBack || wideRules(policy).length >= replaced.length) return now
+    const inserted = insertEntry(now, piece)
+    const ours = entriesIn(parsePolicy(inserted), piece.at)[0]
+    return ours ? `${inserted.slice(0, ours.start)}${piece.was},${inserted.slice(ours.end)}` : now
+  }, text)
 }
 
 /** A grant may hold more than who reaches what: capabilities of applications, say. */

@@ -92,7 +92,9 @@ export function removeAccess(
     (piece) => piece.was !== undefined && !entriesIn(policy, piece.at).some((each) => isPiece(each, piece)),
   )
   // From the end, so that the places of the others hold.
+  const isAsked = ({ key }: Entry) => added.some((piece) => piece.key !== undefined && piece.key === key)
   const cut = strangers
+    .filter((entry) => !isAsked(entry))
     .toSorted((a, b) => b.start - a.start)
     .reduce((rest, entry) => {
       const isRule = fieldOf(entry.value, 'dst', 'ports') !== undefined
@@ -105,7 +107,12 @@ export function removeAccess(
   const ordered = added.toSorted((a, b) => Number(a.key !== undefined) - Number(b.key !== undefined))
   const rest = ordered.reduce((now, piece) => {
     const policy = parsePolicy(now)
-    const entry = entriesIn(policy, piece.at).find((each) => isPiece(each, piece))
+    const entry = entriesIn(policy, piece.at).find(
+      (each) =>
+        isPiece(each, piece) ||
+        // What somebody has made of a host or a tag of ours: only by force has it come this far.
+        (piece.key !== undefined && each.key === piece.key && each.mark === piece.mark),
+    )
     if (!entry || (piece.key !== undefined && isNamed(policy.root, piece.key, entry))) return now
     return piece.was === undefined
       ? cutEntry(now, entry)

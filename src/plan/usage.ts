@@ -7,9 +7,18 @@ import { OnehopError } from '../errors.ts'
  *
  * Samples miss what opens and closes between two of them, so they are enough only together with Caddy's request counter,
  * which misses nothing that came through Caddy: with it for the whole hold the verdict is `unused`, without `sampled-only`.
+ * A port to which no route leads is never counted: where there is one, `counts` is false.
  * Times are in ms.
  */
-export function usageOf({ samples, since, now, holdSeconds, everySeconds, own = [] }: Asked): Usage {
+export function usageOf({
+  samples,
+  since,
+  now,
+  holdSeconds,
+  everySeconds,
+  own = [],
+  counts = true,
+}: Asked): Usage {
   const gapMs = 3 * everySeconds * 1000
   const ordered = samples
     .filter(({ at }) => at >= since && at <= now)
@@ -43,7 +52,7 @@ export function usageOf({ samples, since, now, holdSeconds, everySeconds, own = 
   const inUse = users.length > 0 || (previous?.counted?.inFlight ?? 0) > 0
   return {
     verdict: verdictOf(),
-    heldSeconds: Math.floor(held(countedFrom ?? quietFrom)),
+    heldSeconds: Math.floor(held((counts ? countedFrom : undefined) ?? quietFrom)),
     users: inUse ? users : lastSeen(ordered, own),
     ...(gap && { gap }),
   }
@@ -51,7 +60,7 @@ export function usageOf({ samples, since, now, holdSeconds, everySeconds, own = 
   function verdictOf(): Verdict {
     if (inUse) return 'in-use'
     if (held(quietFrom) < holdSeconds || quietFrom === undefined) return 'not-yet'
-    if (countedFrom === undefined) return 'sampled-only'
+    if (countedFrom === undefined || !counts) return 'sampled-only'
     return held(countedFrom) < holdSeconds ? 'not-yet' : 'unused'
   }
 }
@@ -138,6 +147,7 @@ type Asked = {
   holdSeconds: number
   everySeconds: number
   own?: number[]
+  counts?: boolean
 }
 type Named = { service: string; file: string; holdSeconds: number; everySeconds: number }
 

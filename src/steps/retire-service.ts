@@ -2,7 +2,7 @@ import { OnehopError, toOnehopError } from '../errors.ts'
 import type { Entry } from '../journal-records.ts'
 import { blockingRoutes } from '../plan/blocking-routes.ts'
 import { type ClusterService, isClusterService, type Mesh } from '../plan/mesh.ts'
-import { deviceName, hasOldPath } from '../plan/paths.ts'
+import { deviceName, hasOldPath, routesOf } from '../plan/paths.ts'
 import { typeSource } from '../plan/service-type.ts'
 import { usageOf, usageProblem } from '../plan/usage.ts'
 import type { Setup, Work } from '../setup.ts'
@@ -31,12 +31,13 @@ export function preflightRetire(step: Step, { setup, request, run, service: name
       throw new OnehopError('cluster-changed', { service: name, expected: entry.cluster, found: cluster })
     refuseEarlyEngine(mesh, service, await journal.list(), setup.engineInUse)
     await provePath(systems, mesh, service)
-    await refuseRoutes(work, service)
+    const facts = await systems.kubernetes.serviceType(service.namespace, service.object)
+    if (!facts) throw new OnehopError('service-missing', { object: service.service })
+    refuseUnlisted(service, facts)
+    await refuseRoutes(work, service, facts)
     // A route that cannot be taken out alone is known before the first change.
     await removeCaddyRoute.read(systems, mesh, service)
     await refuseUse(work, service, entry, forced)
-    const facts = await systems.kubernetes.serviceType(service.namespace, service.object)
-    if (!facts) throw new OnehopError('service-missing', { object: service.service })
     const { kept, note } = typeSource(facts, await releaseOf(systems, facts))
     const { attempt } = await journal.beginRetire(name, { request, run })
     return { attempt, kept, notes: [note] }
@@ -148,19 +149,33 @@ function refuseEarlyEngine(
   if (waiting.length > 0) refuse(`${waiting.map((each) => each.name).join(', ')} still to be retired`)
 }
 
+/** A ClusterIP has no node port at all, and who uses one that mesh.yaml does not list was never looked at. Of UDP it never is. */
+function refuseUnlisted({ name, ports: listed }: ClusterService, { ports }: ServiceTypeFacts): void {
+  const unlisted = ports.filter(
+    ({ port, protocol, nodePort }) =>
+      nodePort !== undefined && (protocol !== 'TCP' || !listed.some((each) => each.port === port)),
+  )
+  if (unlisted.length === 0) return
+  const text = unlisted.map(({ port, protocol, nodePort }) => `${port}/${protocol} (node port ${nodePort})`)
+  throw new OnehopError('node-port-unlisted', { service: name, ports: text.join(', ') })
+}
+
 /** Routes that mesh.yaml does not name (the Funnel server's fallback, say) and that dial the port map would go dark. */
 async function refuseRoutes(
-  { mesh, systems: { caddy } }: Omit<Work, 'journal'>,
-  { ports }: ClusterService,
+  { mesh, systems: { caddy, sockets } }: Omit<Work, 'journal'>,
+  service: ClusterService,
+  { ports }: ServiceTypeFacts,
 ): Promise<void> {
   const { text } = await caddy.readFile()
   const adapted = await caddy.running()
-  for (const { portMap } of ports) {
+  const machine = mesh.machine === undefined ? [] : [mesh.machine, `${mesh.machine}.${mesh.tailnet}`]
+  const hosts = [...machine, '0.0.0.0', '::', ...sockets.addresses()]
+  const isDevice = (host: string) => host === service.hostname || host.endsWith(`.${mesh.tailnet}`)
+  const nodePorts = ports.flatMap(({ nodePort }) => nodePort ?? [])
+  for (const { portMap } of service.ports) {
     const [first] = blockingRoutes({
-      text,
-      adapted,
-      port: portMap,
-      ...(mesh.machine && { hosts: [mesh.machine] }),
+      ...{ text, adapted, port: portMap, hosts, nodePorts, isDevice },
+      own: routesOf(mesh, service),
     })
     if (first) throw new OnehopError('caddy-route-remains', { file: mesh.caddy.file, ...first })
   }
@@ -169,7 +184,7 @@ async function refuseRoutes(
 /** Being forced is enough to do without the proof; but whoever is seen on the engine's own ports now would lose his runs. */
 async function refuseUse(
   { mesh, journal }: Pick<Work, 'mesh' | 'journal'>,
-  { name, engine }: ClusterService,
+  { name, engine, ports, routes }: ClusterService,
   entry: Entry,
   forced: boolean,
 ) {
@@ -177,7 +192,8 @@ async function refuseUse(
   const { hold: holdSeconds, every: everySeconds } = mesh.retire
   const samples = await journal.readUsage(name)
   const since = Date.parse(entry.ended[entry.request]?.at ?? entry.updatedAt ?? '')
-  const usage = usageOf({ samples, since, now: Date.now(), holdSeconds, everySeconds })
+  const counts = ports.every(({ port }) => Object.values(routes).includes(port))
+  const usage = usageOf({ samples, since, now: Date.now(), holdSeconds, everySeconds, counts })
   if (forced && usage.verdict !== 'in-use') return
   const problem = usageProblem(usage, { service: name, file: mesh.caddy.file, holdSeconds, everySeconds })
   if (problem) throw problem

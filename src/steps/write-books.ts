@@ -13,7 +13,7 @@ export async function writeBooks(step: Step, setup: Setup): Promise<void> {
       if (books === undefined) return
       await journal.exclusively('books', async () => {
         const rows = bookRows(mesh, await journal.list())
-        await systems.books.edit(books, (text) => writeBlock(text, rows, books))
+        await systems.books.edit(books, (text, isThere) => writeBlock(text, rows, books, isThere))
       })
     },
     { always: true },

@@ -16,11 +16,15 @@ export function createSockets() {
      */
     async connections(ports: number[]): Promise<Connection[]> {
       const sockets = process.platform === 'darwin' ? parseLsof(await lsof()) : parseSs(await ss())
-      const local = Object.values(networkInterfaces()).flatMap((each) => each?.map(({ address }) => address))
-      return clientsOf(sockets, { ports, local: local.filter((address) => address !== undefined) })
+      return clientsOf(sockets, { ports, local: addresses() })
     },
+    addresses,
   }
 }
+
+/** Those of this machine, with loopback. */
+const addresses = (): string[] =>
+  Object.values(networkInterfaces()).flatMap((each) => (each ?? []).map(({ address }) => address))
 
 /**
  * The TCP ports that processes of this machine listen on, with the process where we may see it: one entry for each port. On

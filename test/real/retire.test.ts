@@ -33,15 +33,16 @@ beforeAll(async () => {
   await onehop('operator', 'install')
   cpSync(caddyfile, `${caddyfile}.saved`)
   cpSync(meshFile, `${meshFile}.saved`)
-  // Caddy counts requests, and the time of quiet is short.
+  // Caddy counts requests, those for Qdrant's second port too, and the time of quiet is short.
+  const second = `${url('6444')} {\n\timport tailnet_cert\n\treverse_proxy localhost:6334\n}\n`
   writeFileSync(
     caddyfile,
-    read(caddyfile).replace('\tadmin localhost:2019\n', '\tadmin localhost:2019\n\tmetrics\n'),
+    `${read(caddyfile).replace('\tadmin localhost:2019\n', '\tadmin localhost:2019\n\tmetrics\n')}\n${second}`,
   )
   await reload()
   writeFileSync(
     meshFile,
-    `${read(meshFile)}\nretire: { hold: ${hold}, every: 1 }\nbooks: ~/NEIGHBORHOOD.md\n`,
+    `${read(meshFile).replace('6443": 6333', `6443": 6333, "${url('6444')}": 6334`)}\nretire: { hold: ${hold}, every: 1 }\nbooks: ~/NEIGHBORHOOD.md\n`,
   )
   writeFileSync(books, neighborhood)
   before = await state()

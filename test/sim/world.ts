@@ -126,7 +126,7 @@ export function createWorld(runtime: Runtime, each: Case) {
       operatorObjects: notSimulated as Systems['operatorObjects'],
       ingresses: notSimulated as Systems['ingresses'],
       probes: createMemoryProbes({ effect, cluster, by, running: caddy.config }),
-      sockets: { connections: async () => [] },
+      sockets: { connections: async () => [], addresses: () => [] },
       caddyRequests: { requestCounts: async () => undefined },
       books: createBooks(handle),
       webhook: { post: async () => undefined },

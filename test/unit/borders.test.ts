@@ -18,7 +18,7 @@ const borders = [
   },
   {
     folder: 'steps',
-    not: /^(node:|execa|@kubernetes|\.\.\/(functions|cli)\/)/,
+    not: /^(node:(?!util$)|execa|@kubernetes|\.\.\/(functions|cli)\/)/,
     why: 'only systems/ opens sockets, runs programs or touches files',
   },
   { folder: 'systems', not: /^\.\.\/(functions|steps|cli)\//, why: 'data flows one way: steps -> systems' },

@@ -7,7 +7,7 @@ import { OnehopError } from '../../../src/errors.ts'
 import { type ClusterService, parseMesh, selectServices } from '../../../src/plan/mesh.ts'
 import { addAccess, removeAccess } from '../../../src/plan/policy.ts'
 import { type Access, type PolicyDevice, wantedAccess } from '../../../src/plan/policy-access.ts'
-import { type Piece, parsePolicy, sectionOf } from '../../../src/plan/policy-text.ts'
+import { insertEntry, type Piece, parsePolicy, sectionOf } from '../../../src/plan/policy-text.ts'
 import { narrowWideOpen, wideOpen } from '../../../src/plan/policy-wide-open.ts'
 
 const folder = join(import.meta.dirname, '../../fixtures/policy')
@@ -335,6 +335,15 @@ describe('undo is compare-and-swap', () => {
     expect(policy.hosts).toEqual({ panda: '100.64.0.1' })
     expect(Object.keys(policy.tagOwners)).toEqual(['tag:svc-redis', 'tag:k8s-operator', 'tag:web'])
     expect(remove(now.replace(rule, ''), Object.values(added).flat())).toBe(original)
+  })
+
+  test.each([
+    ['a URL', '"derpMap": {"at": "https://derp.example.com"},'],
+    ['a block comment', '/* see https://derp.example.com */'],
+  ])('the slashes of %s begin no line comment: the undo gives back every byte', (_, before) => {
+    const original = `{\n  ${before} "hosts": {"z": "100.64.0.79",\n  },\n}\n`
+    const piece = { at: ['hosts'], key: 'panda', value: '100.64.0.1', mark: '' }
+    expect(remove(insertEntry(original, piece), [piece])).toBe(original)
   })
 
   test('what somebody moved behind a comment does not draw the rest into it', () => {

@@ -15,8 +15,29 @@ test('the next cluster is given the port maps of services that are not retired, 
     ],
     dropped: [{ service: 'redis', map: '6379:6379/tcp' }],
     flags: ['--exposed-ports', '9627:3000/tcp,7882:7882/udp'],
+    covers: 'mesh.yaml',
     command: 'talosctl cluster create docker --exposed-ports 9627:3000/tcp,7882:7882/udp',
   })
+})
+
+test('what else the nodes publish stays, save what talosctl publishes itself', () => {
+  const map = (hostPort: number, containerPort: number, hostAddress = '0.0.0.0') => ({
+    ...{ hostAddress, hostPort, containerPort, protocol: 'tcp' },
+  })
+  const maps = [map(9627, 3000), map(6379, 6379), map(3838, 30838), map(3838, 30838, '::')]
+  const apis = [map(50123, 50000, '127.0.0.1'), map(6443, 6443, '127.0.0.1')]
+  const node = { name: 'talos', isNode: true, maps: [...maps, ...apis, map(9000, 30900, '127.0.0.1')] }
+  const other = { name: 'web', isNode: false, maps: [map(8080, 80)] }
+  expect(portMapFlags([pds, redis], [node, other])).toMatchObject({
+    needed: [
+      { service: 'pds', map: '9627:3000/tcp' },
+      { map: '3838:30838/tcp' },
+      { map: '127.0.0.1:9000:30900/tcp' },
+    ],
+    dropped: [{ service: 'redis', map: '6379:6379/tcp' }],
+    covers: 'Docker',
+  })
+  expect(portMapFlags([pds], [other])).toMatchObject({ needed: [{ service: 'pds' }], covers: 'mesh.yaml' })
 })
 
 test('without any, there is no flag', () => {
@@ -52,7 +73,8 @@ test('the node port is that of the cluster; of what is retired, the one that sto
     ...{ tailnet: 'a.ts.net', ended: {}, changes: [{ id: 'type', before, target: {}, undone: false }] },
   }
   const there = { redis: [{ port: 6379 }], qdrant: [{ port: 6333, nodePort: 30333 }] }
-  expect(portMapsOf(mesh, [retired], there)).toEqual([
+  const kept = { ...retired, service: 'pds', changes: [] }
+  expect(portMapsOf(mesh, [retired, kept], there)).toEqual([
     { service: 'redis', portMap: 6379, nodePort: 30379, retired: true },
     { service: 'qdrant', portMap: 6333, nodePort: 30333, retired: false },
     { service: 'qdrant', portMap: 16334, nodePort: 31000, retired: false },

@@ -71,6 +71,13 @@ describe('an old path is', () => {
     expect(verdictAt(100, [...looks(90), ...none.slice(-1)]).verdict).toBe('sampled-only')
   })
 
+  test('only sampled where no route leads to one of its ports, and in use all the same while Caddy counts', () => {
+    const verdict = (samples: UsageSample[]) =>
+      usageOf({ ...settings, samples, now: 100 * second, counts: false })
+    expect(verdict(looks(100))).toMatchObject({ verdict: 'sampled-only', heldSeconds: 90 })
+    expect(verdict(looks(100, () => ({ counted: { ...counter, inFlight: 1 } }))).verdict).toBe('in-use')
+  })
+
   test('not yet unused when the counter began anew: nobody counted what came just before', () => {
     const reloaded = looks(200, (at) => ({
       counted: at < 150 ? counter : { ...counter, since: 149 * second, requests: 0 },
@@ -98,6 +105,6 @@ test('what stands in the way is said with the cure', () => {
     'the old path of inngest was seen unused for 20 s so far; 60 s are asked (last user: bun (pid 7) on port 8288)',
   )
   expect(usageProblem({ verdict: 'sampled-only', ...usage }, named)?.fix).toBe(
-    'write "metrics" (a line of its own) into the global options of /c/Caddyfile, then: caddy reload --config /c/Caddyfile; where no Caddy route leads to it, nothing counts: onehop retire inngest --force',
+    'write "metrics" (a line of its own) into the global options of /c/Caddyfile, then: caddy reload --config /c/Caddyfile; where no Caddy route leads to it, or to one of its ports, nothing counts: onehop retire inngest --force',
   )
 })

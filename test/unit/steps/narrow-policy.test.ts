@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parse } from 'jsonc-parser'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { OnehopError } from '../../../src/errors.ts'
 import { openJournal } from '../../../src/journal.ts'
 import { parseMesh } from '../../../src/plan/mesh.ts'
@@ -47,7 +47,8 @@ const device = (name: string, last: number, tags: string[] = []) => ({
   addresses: [`100.64.0.${last}`],
   tags,
 })
-const devices = [device('panda', 1), device('clanker-001', 2), device('redis', 3, ['tag:svc-redis'])]
+const machines = [device('panda', 1), device('clanker-001', 2)]
+const devices = [...machines, device('redis', 3, ['tag:svc-redis'])]
 const start = Date.parse('2026-11-23T10:00:00Z')
 
 let folder: string
@@ -61,11 +62,18 @@ afterEach(() => {
 })
 const minutesLater = (minutes: number) => vi.setSystemTime(start + minutes * 60_000)
 
+function accessOfRedis() {
+  const [redis] = mesh.services
+  const access = redis && 'service' in redis ? wantedAccess(mesh, redis, devices) : undefined
+  if (!access) throw new Error('redis has an allow')
+  return access
+}
+
 /** A tailnet that runs the policy's tests, as far as that a denial fails beside a rule from `*` to `*`. `loses` the next answer. */
-async function tailnet() {
+async function tailnet(joined = machines) {
   const world = { text: original, version: 1, writes: 0, loses: false, refuses: false }
   const tailscale = {
-    devices: async () => devices,
+    devices: async () => joined,
     policy: async () => ({ text: world.text, etag: `"${world.version}"` }),
     setPolicy: async ({ text, etag }: { text: string; etag: string }) => {
       if (etag !== `"${world.version}"`) throw new OnehopError('policy-stale')
@@ -85,16 +93,30 @@ async function tailnet() {
 }
 
 test("today's devices keep reaching each other, by rule and by test, and the service is left to its own rules", async () => {
-  const { world, work } = await tailnet()
-  const { until } = await narrowPolicy(work, 'a')
+  const { world, work } = await tailnet(devices)
+  const moved = addAccess(original, accessOfRedis())
+  world.text = moved.text
+  const { until, added } = await narrowPolicy(work, 'a')
   expect(until).toBe('2026-11-23T10:10:00.000Z')
-  const { grants, tests, hosts } = parse(world.text)
+  expect(parse(world.text).grants).toContainEqual({
+    ...{ src: ['panda'], dst: ['tag:svc-redis'], ip: ['tcp:6379'] },
+  })
+  const { grants, tests, hosts } = parse(removeAccess(world.text, moved.added).text)
+  expect(added.filter(({ was }) => was)).toHaveLength(1)
   expect(grants).toEqual([{ src: ['panda', 'clanker-001'], dst: ['panda', 'clanker-001'], ip: ['*'] }])
   expect(tests).toEqual([
     { src: 'panda', accept: ['clanker-001:22'] },
     { src: 'clanker-001', accept: ['panda:22'] },
   ])
   expect(hosts).toEqual({ panda: '100.64.0.1', 'clanker-001': '100.64.0.2' })
+})
+
+test('a service whose rule the policy does not hold yet is reached as before', async () => {
+  const { world, work } = await tailnet(devices)
+  const { added } = await narrowPolicy(work, 'a')
+  const names = ['panda', 'clanker-001', 'tag:svc-redis']
+  expect(parse(world.text).grants).toEqual([{ src: names, dst: names, ip: ['*'] }])
+  expect(removeAccess(world.text, added).text).toBe(original)
 })
 
 test('unconfirmed, it is taken back after ten minutes by whichever worker runs then, and not before', async () => {
@@ -163,25 +185,62 @@ test('a policy without such a rule is left alone', async () => {
   expect(await journal.readNarrowing()).toBeUndefined()
 })
 
-test('the edits of others stay; what they made of our rule is shown, and goes only by force', async () => {
-  const { world, work, setup } = await tailnet()
-  await narrowPolicy(work, 'a')
-  world.text = `// mine\n${world.text}`.replace('"dst": ["panda", "clanker-001"]', '"dst": ["panda"]')
-  const changed = world.text
-  minutesLater(10)
-  await expect(takeBackUnconfirmed(setup)).rejects.toMatchObject({ code: 'policy-changed-by-others' })
-  expect(world.text).toBe(changed)
-  await widenPolicy(work, { force: true })
-  expect(world.text).toBe(`// mine\n${original}`)
+describe('the edits of others stay, but what they made of our rule', () => {
+  const edit = (text: string) =>
+    `// mine\n${text}`.replace('"dst": ["panda", "clanker-001"]', '"dst": ["panda"]')
+
+  test('is shown to who asks, and goes only by force', async () => {
+    const { world, work } = await tailnet()
+    await narrowPolicy(work, 'a')
+    const changed = edit(world.text)
+    world.text = changed
+    await expect(widenPolicy(work)).rejects.toMatchObject({ code: 'policy-changed-by-others' })
+    expect(world.text).toBe(changed)
+    await widenPolicy(work, { force: true })
+    expect(world.text).toBe(`// mine\n${original}`)
+  })
+
+  test('goes once it is overdue: who is locked out can force nothing', async () => {
+    const { world, work, setup } = await tailnet()
+    await narrowPolicy(work, 'a')
+    world.text = edit(world.text)
+    minutesLater(10)
+    expect(await takeBackUnconfirmed(setup)).toBe(true)
+    expect(world.text).toBe(`// mine\n${original}`)
+  })
+
+  test('is written anew where it has lost its mark', async () => {
+    const { world, work, setup, journal } = await tailnet()
+    await narrowPolicy(work, 'a')
+    const unmarked = world.text.replaceAll(/,? \/\* onehop: \* \*\//g, ',').replaceAll(',,', ',')
+    world.text = unmarked
+    await expect(widenPolicy(work)).rejects.toMatchObject({ code: 'policy-still-narrow' })
+    expect(world.text).toBe(unmarked)
+    expect(await journal.readNarrowing()).toMatchObject({ state: 'unconfirmed' })
+    minutesLater(10)
+    expect(await takeBackUnconfirmed(setup)).toBe(true)
+    expect(wideOpen(world.text)).toMatchObject([{ rule: '{"src": ["*"], "dst": ["*"], "ip": ["*"]}' }])
+    expect(parse(world.text).grants).toHaveLength(2)
+    expect(await journal.readNarrowing()).toMatchObject({ state: 'widened' })
+  })
+
+  test('an alias of ours that leads elsewhere now stays while their rules name it', async () => {
+    const { world, work, setup } = await tailnet()
+    await narrowPolicy(work, 'a')
+    world.text = world.text
+      .replace('"panda": "100.64.0.1"', '"panda": "100.64.0.7"')
+      .replace('"grants": [', '"grants": [\n    {"src": ["panda"], "dst": ["tag:x"], "ip": ["*"]},')
+    minutesLater(10)
+    expect(await takeBackUnconfirmed(setup)).toBe(true)
+    expect(parse(world.text).hosts).toEqual({ panda: '100.64.0.7' })
+    expect(wideOpen(world.text)).toHaveLength(1)
+  })
 })
 
 test('denials of a service that moved meanwhile go with it, and its own undo still leads to the first bytes', async () => {
   const { world, work } = await tailnet()
   await narrowPolicy(work, 'a')
-  const [redis] = mesh.services
-  const access = redis && 'service' in redis ? wantedAccess(mesh, redis, devices) : undefined
-  if (!access) throw new Error('redis has an allow')
-  const moved = addAccess(world.text, access)
+  const moved = addAccess(world.text, accessOfRedis())
   expect(parse(moved.text).tests).toContainEqual({ src: 'clanker-001', deny: ['tag:svc-redis:6379'] })
   world.text = moved.text
   await widenPolicy(work)
