@@ -66,8 +66,8 @@ export type DriftFacts = {
   paths: Record<string, PathFacts>
   /** The user's own list of services, where mesh.yaml names one. */
   books?: string | undefined
-  /** The operator's Secret beside the credential files. */
-  secret?: 'same' | 'changed' | 'gone' | undefined
+  /** The operator's Secret beside the credential files; `other` where onehop did not install the operator. */
+  secret?: 'same' | 'changed' | 'gone' | 'other' | undefined
 }
 export type PathFacts = {
   silent: Array<{ name: string; port: number; message: string }>

@@ -5,6 +5,7 @@ import type { Snapshot } from '../plan/snapshot.ts'
 import type { Work } from '../setup.ts'
 import { readClient } from '../systems/credentials.ts'
 import { inBatches } from '../systems/in-batches.ts'
+import type { OperatorFacts } from '../systems/kubernetes-facts.ts'
 import type { Systems } from '../systems/systems.ts'
 import { takeSnapshot } from '../systems/take-snapshot.ts'
 import { probeDevice } from './prove-path.ts'
@@ -20,7 +21,7 @@ export async function lookForDrift(work: Work): Promise<DriftFound> {
   const snapshot = await takeSnapshot(work)
   const [paths, secret, books] = await Promise.all([
     lookAtPaths(mesh, systems, snapshot),
-    snapshot.cluster?.operator ? lookAtSecret(mesh, systems) : ('same' as const),
+    snapshot.cluster?.operator ? lookAtSecret(mesh, systems, snapshot.cluster.operator) : ('same' as const),
     mesh.books === undefined ? undefined : systems.books.read(mesh.books).catch(() => undefined),
   ])
   const facts: DriftFacts = { mesh, snapshot, paths, secret, books }
@@ -54,10 +55,19 @@ async function lookAtPath(mesh: Mesh, { probes }: Systems, service: ClusterServi
   }
 }
 
-/** Only whether they are equal leaves the place where both are known. */
-async function lookAtSecret({ operator }: Mesh, { kubernetes }: Systems): Promise<DriftFacts['secret']> {
+/**
+ * Only whether they are equal leaves the place where both are known. The Secret says whose the operator is; where it is
+ * gone, the ProxyClass does.
+ */
+async function lookAtSecret(
+  { operator: { namespace, proxyClass, credentials } }: Mesh,
+  { kubernetes }: Systems,
+  { ours }: OperatorFacts,
+): Promise<DriftFacts['secret']> {
   try {
-    return await kubernetes.oauthSecretState(operator.namespace, await readClient(operator.credentials))
+    const state = await kubernetes.oauthSecretState(namespace, await readClient(credentials))
+    if (ours) return state
+    return state === 'gone' && (await kubernetes.isOurProxyClass(proxyClass)) ? 'gone' : 'other'
   } catch {
     return undefined
   }
