@@ -36,7 +36,7 @@ const repairs: Record<Mend, string> = {
   'again:expose': 'the annotations again',
   'again:switch': 'the route to the device name again, one reload',
   'again:allow': "onehop's entries again",
-  'again:type': 'ClusterIP again',
+  'again:type': 'a NodePort is made a ClusterIP again',
   'again:route': 'out of the file again, one reload',
   anew: 'rolled back, then moved again (not where it is retired)',
   operator: "the operator's parts again, where onehop installed it",

@@ -87,10 +87,21 @@ function shapeDrift({ service, entry }: Standing, found: ServiceFacts): Finding[
   const subject = service.name
   const object = `Service ${service.service}`
   const cause = found.typeManager && `field manager ${found.typeManager}`
-  if (standingChange(entry, 'type'))
-    return found.type === 'ClusterIP'
-      ? []
-      : [{ kind: 'type-back', subject, what: `${object} is a ${found.type} again`, cause }]
+  if (standingChange(entry, 'type')) {
+    if (found.type === 'ClusterIP') return []
+    if (found.type === 'NodePort')
+      return [{ kind: 'type-back', subject, what: `${object} is a NodePort again`, cause }]
+    return [
+      {
+        kind: 'type-back',
+        subject,
+        what: `${object} is a ${found.type}, it was a ClusterIP`,
+        cause,
+        mend: null,
+        cure: `set its type where it is written, or name "type-back ${subject}" in drift.known if it is meant`,
+      },
+    ]
+  }
   const seen = (standingChange(entry, 'expose')?.before as ExposeState | undefined)?.seen
   if (!seen) return []
   const numbers = (ports: Array<{ port: number }>) =>
