@@ -14,10 +14,10 @@ export const driftRecord = (journal: Journal) => ({
   last: (): Promise<DriftRecord | undefined> => journal.readDocument(file, recordSchema),
 
   /**
-   * Writes down what was found, and gives back what has to be told. Of a part that could not be looked at, nothing is
-   * gone: it stays as it was last seen.
+   * Writes down what was found, and gives back what has to be told. Of what could not be looked at, nothing is gone: it
+   * stays as it was last seen.
    */
-  async note({ drifts, unread }: Pick<DriftFound, 'drifts' | 'unread'>): Promise<Noted> {
+  async note({ drifts, unread, unseen }: Found): Promise<Noted> {
     const { drifts: noted, resolved } = await journal.updateDocument(
       file,
       recordSchema,
@@ -32,13 +32,14 @@ export const driftRecord = (journal: Journal) => ({
         })
         const ids = new Set(drifts.map(driftId))
         const missing = before.drifts.filter((each) => !ids.has(driftId(each)))
-        const unseen = missing.filter(({ kind }) => unread.includes(driftKinds[kind].part))
-        const gone = missing.filter((each) => !unseen.includes(each) && isTold(each))
+        const isUnknown = ({ kind, subject }: Known) =>
+          unread.includes(driftKinds[kind].part) || unseen.some((each) => each.subject === subject)
+        const gone = missing.filter((each) => !isUnknown(each) && isTold(each))
         const back = before.resolved.filter((each) => !ids.has(driftId(each)))
         return {
           version: 1 as const,
           at,
-          drifts: [...found, ...unseen],
+          drifts: [...found, ...missing.filter(isUnknown)],
           resolved: [...back, ...gone.map((each) => ({ ...each, until: at }))],
           repairs,
         }
@@ -115,6 +116,7 @@ const recordSchema = z.object({
   repairs: z.record(z.string(), z.array(z.number())),
 })
 export type DriftRecord = z.infer<typeof recordSchema>
+type Found = Pick<DriftFound, 'drifts' | 'unread' | 'unseen'>
 type Mark = 'sent' | 'posted'
 type Marks = Pick<z.infer<typeof notedShape>, Mark>
 type Known = Omit<z.infer<typeof notedShape>, Mark>

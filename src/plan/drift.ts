@@ -22,8 +22,8 @@ import type { Snapshot } from './snapshot.ts'
  * What is not as it was left, of everything that is moved or retired. Pure. What only follows from another drift of the
  * same service is not told beside it; what mesh.yaml calls known is folded away.
  *
- * `unread` names the parts that could not be looked at: of those nothing is known, neither that something is wrong nor
- * that it is right again.
+ * `unread` names the parts that could not be looked at, `unseen` the services: of those nothing is known, neither that
+ * something is wrong nor that it is right again.
  */
 export function findDrift(facts: DriftFacts): DriftFound {
   const { mesh, snapshot } = facts
@@ -53,6 +53,7 @@ export function findDrift(facts: DriftFacts): DriftFound {
     drifts: told.filter((each) => !isKnown(each)),
     known: told.filter(isKnown),
     unread: unreadParts(facts),
+    unseen: unseenServices(facts, standing),
     failures: snapshot.failures,
     checked: standing.length,
   }
@@ -77,10 +78,14 @@ export type DriftFound = {
   drifts: Drift[]
   known: Drift[]
   unread: DriftPart[]
+  unseen: Unseen[]
   failures: Failure[]
   /** How many services are moved or retired. */
   checked: number
 }
+
+/** A service that was not looked at, and why. */
+export type Unseen = { subject: string; why: string }
 
 /** What a judge found; the table says the rest, unless `mend` says that this one cannot be mended. */
 export type Finding = {
@@ -153,4 +158,12 @@ function unreadParts({ mesh, snapshot, books, secret }: DriftFacts): DriftPart[]
     ...(cluster ? [] : ['paths' as const]),
     ...(mesh.books !== undefined && books === undefined ? ['books' as const] : []),
   ]
+}
+
+/** Those on their way, and those that mesh.yaml does not name any more: of what is restored there is nothing to see. */
+function unseenServices({ snapshot }: DriftFacts, standing: Standing[]): Unseen[] {
+  const seen = new Set(standing.map(({ service }) => service.name))
+  return snapshot.journal
+    .filter(({ service, state }) => state !== 'restored' && !seen.has(service))
+    .map(({ service, state }) => ({ subject: service, why: `it is ${state}` }))
 }

@@ -20,8 +20,8 @@ const drift: Drift = {
   what: 'Service apps/redis has no ready endpoint for port 6379',
   cure: 'kubectl get pods',
 }
-const none = { drifts: [], unread: [] }
-const found = { drifts: [drift], unread: [] }
+const none = { drifts: [], unread: [], unseen: [] }
+const found = { drifts: [drift], unread: [], unseen: [] }
 const ids = (news: Array<{ kind: Drift['kind']; subject: string }>) => news.map(driftId)
 
 type Open = Awaited<ReturnType<typeof open>>
@@ -84,13 +84,21 @@ test('what came and went untold is not told as over', async () => {
 test('of a part that cannot be read nothing is over', async () => {
   const record = await open()
   await tellAll(record, await record.note(found))
-  expect(await record.note({ drifts: [], unread: ['cluster'] })).toMatchObject({
+  expect(await record.note({ drifts: [], unread: ['cluster'], unseen: [] })).toMatchObject({
     events: nothing,
     webhook: nothing,
   })
   expect(ids((await record.last())?.drifts ?? [])).toEqual(['no-endpoints redis'])
-  const { events } = await record.note({ drifts: [], unread: ['caddy'] })
+  const { events } = await record.note({ drifts: [], unread: ['caddy'], unseen: [] })
   expect(ids(events.resolved)).toEqual(['no-endpoints redis'])
+})
+
+test('of a service that is on its way nothing is over', async () => {
+  const record = await open()
+  await tellAll(record, await record.note(found))
+  const underWay = { ...none, unseen: [{ subject: 'redis', why: 'it is rolling-back' }] }
+  expect(await record.note(underWay)).toMatchObject({ events: nothing, webhook: nothing })
+  expect(ids((await record.note(none)).events.resolved)).toEqual(['no-endpoints redis'])
 })
 
 test('what comes back before its end was told was never over', async () => {
@@ -105,11 +113,11 @@ test('what comes back before its end was told was never over', async () => {
 test('the third repair within an hour is the last, and the severity is raised', async () => {
   const record = await open()
   const edited = { ...drift, kind: 'tag-edited' as const, severity: 'warning' as const }
-  await tellAll(record, await record.note({ drifts: [edited], unread: [] }))
+  await tellAll(record, await record.note({ drifts: [edited], unread: [], unseen: [] }))
   for (let time = 0; time < mostRepairs; time++)
     expect(await record.claimRepairs(['tag-edited redis', `other ${time}`])).toEqual([])
   expect(await record.claimRepairs(['tag-edited redis'])).toEqual(['tag-edited redis'])
-  const { detected } = (await record.note({ drifts: [edited], unread: [] })).events
+  const { detected } = (await record.note({ drifts: [edited], unread: [], unseen: [] })).events
   expect(detected[0]).toMatchObject({
     severity: 'critical',
     what: expect.stringContaining('repaired 3 times'),
@@ -126,7 +134,7 @@ test('what was repaired more than an hour ago counts no more', async () => {
   minutes(50)
   await record.claimRepairs(['no-endpoints redis'])
   minutes(15)
-  const warned = { drifts: [{ ...drift, severity: 'warning' as const }], unread: [] }
+  const warned = { drifts: [{ ...drift, severity: 'warning' as const }], unread: [], unseen: [] }
   const { detected } = (await record.note(warned)).events
   expect(detected[0]).toMatchObject({ severity: 'warning', what: drift.what })
 })

@@ -133,9 +133,9 @@ test('of drift, what stood at the last look, and nothing once it is over', async
     what: 'Service apps/redis has no ready endpoint for port 6379',
     cure: 'kubectl get pods',
   }
-  await driftRecord(journal).note({ drifts: [drift], unread: [] })
+  await driftRecord(journal).note({ drifts: [drift], unread: [], unseen: [] })
   expect(await told()).toEqual(['onehop_drift{kind="no-endpoints",subject="redis",severity="critical"}'])
-  await driftRecord(journal).note({ drifts: [], unread: [] })
+  await driftRecord(journal).note({ drifts: [], unread: [], unseen: [] })
   expect(await told()).toEqual([])
 })
 

@@ -353,7 +353,10 @@ test('what is restored, on its way or unknown to mesh.yaml is not looked at', ()
   facts.snapshot.cluster.services = []
   for (const each of facts.snapshot.journal) each.state = 'rolling-back'
   facts.books = writeBlock('# Books\n', [], '/BOOKS.md')
-  expect(findDrift(facts)).toMatchObject({ drifts: [], checked: 0 })
+  const unseen = ['qdrant', 'redis'].map((subject) => ({ subject, why: 'it is rolling-back' }))
+  expect(findDrift(facts)).toMatchObject({ drifts: [], checked: 0, unseen })
+  for (const each of facts.snapshot.journal) each.state = 'restored'
+  expect(findDrift(facts)).toMatchObject({ drifts: [], checked: 0, unseen: [] })
 })
 
 describe('what is repaired by itself', () => {
