@@ -38,7 +38,7 @@ const repairs: Record<Mend, string> = {
   'again:allow': "onehop's entries again",
   'again:type': 'a NodePort is made a ClusterIP again',
   'again:route': 'out of the file again, one reload',
-  anew: 'rolled back, then moved again (not where it is retired)',
+  anew: 'rolled back, then moved again (not where it is retired, nor while the operator is not at work)',
   operator: "the operator's parts again, where onehop installed it",
   secret: 'the Secret from the credential files again',
   books: 'the block anew',

@@ -4,6 +4,7 @@ import type { ServiceFacts } from '../systems/kubernetes-facts.ts'
 import type { DriftFacts, Finding, Standing } from './drift.ts'
 import { lookup } from './lookup.ts'
 import { deviceName, hasOldPath, ingressName, proxyKey } from './paths.ts'
+import { operatorAbsence } from './preflight.ts'
 import { standingChange } from './states.ts'
 
 /** What is not as it was left of one service: its Service, its exposure, its proxy and device, and its device name. */
@@ -172,9 +173,17 @@ function deviceDrift({ mesh, snapshot, paths }: DriftFacts, { service, entry }: 
   const subject = service.name
   const { namespace } = mesh.operator
   const proxy = snapshot.cluster?.proxies[proxyKey(service)]
+  const { operator } = snapshot.cluster ?? {}
+  // It takes the old device away and makes the new one: without it a rollback gets stuck half way.
+  const isAtWork = operator?.running && operatorAbsence(mesh, snapshot) === undefined
   // Rolling a retired service back brings its old path back: that is more than a repair may decide.
-  const anew = entry.state === 'moved' && hasOldPath(service) ? undefined : null
-  const cure = anew === null ? `onehop rollback ${subject}, then onehop expose ${subject}` : undefined
+  const anew = isAtWork && entry.state === 'moved' && hasOldPath(service) ? undefined : null
+  const byHand = `onehop rollback ${subject}, then onehop expose ${subject}`
+  const cure = !isAtWork
+    ? 'first the operator must run and be on the tailnet; then onehop drift'
+    : anew === null
+      ? byHand
+      : undefined
   const pods = `kubectl -n ${namespace} describe pod -l tailscale.com/parent-resource=${service.object}`
   if (!proxy)
     return [{ kind: 'proxy-missing', subject, what: `there is no proxy for ${service.service}`, cure: pods }]

@@ -165,5 +165,8 @@ function unseenServices({ snapshot }: DriftFacts, standing: Standing[]): Unseen[
   const seen = new Set(standing.map(({ service }) => service.name))
   return snapshot.journal
     .filter(({ service, state }) => state !== 'restored' && !seen.has(service))
-    .map(({ service, state }) => ({ subject: service, why: `it is ${state}` }))
+    .map(({ service, state }) => ({
+      subject: service,
+      why: state === 'moved' || state === 'retired' ? 'mesh.yaml does not name it' : `it is ${state}`,
+    }))
 }

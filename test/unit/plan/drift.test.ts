@@ -307,6 +307,19 @@ test('a retired service is not rolled back by a repair', () => {
   expect(drift?.mend).toBeUndefined()
 })
 
+test.for<[string, (facts: Changeable) => void]>([
+  ['down', (f) => { operatorOf(f).running = false }],
+  ['off the tailnet', (f) => { f.snapshot.tailnet.devices.pop() }],
+  ['gone', (f) => { delete f.snapshot.cluster.operator }],
+])('nothing is moved anew while the operator is %s', ([, make]) => {
+  const facts = healthy()
+  Object.assign(proxyOf(facts, 'qdrant'), { keySpent: true })
+  make(facts)
+  const drift = findDrift(facts).drifts.find((each) => each.kind === 'login-key-spent')
+  expect(drift).toMatchObject({ cure: expect.stringContaining('first the operator must run') })
+  expect(drift?.mend).toBeUndefined()
+}) // biome-ignore format: one line for each case
+
 test('a name that somebody else holds is freed first: another device would get the next suffix', () => {
   const facts = healthy()
   facts.snapshot.tailnet.devices.push(device('qdrant', { id: 'stranger' }))
