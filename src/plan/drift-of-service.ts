@@ -197,7 +197,7 @@ function deviceDrift({ mesh, snapshot, paths }: DriftFacts, { service, entry }: 
       mend: anew,
       cure,
     })
-  else if (proxy.trouble)
+  else if (proxy.trouble && !proxy.mayPass)
     findings.push({
       kind: 'proxy-stuck',
       subject,

@@ -320,6 +320,12 @@ test.for<[string, (facts: Changeable) => void]>([
   expect(drift?.mend).toBeUndefined()
 }) // biome-ignore format: one line for each case
 
+test('a proxy whose trouble may pass by itself is not stuck yet', () => {
+  const facts = healthy()
+  Object.assign(proxyOf(facts, 'qdrant'), { trouble: 'CrashLoopBackOff', mayPass: true })
+  expect(findDrift(facts).drifts).toEqual([])
+})
+
 test('a name that somebody else holds is freed first: another device would get the next suffix', () => {
   const facts = healthy()
   facts.snapshot.tailnet.devices.push(device('qdrant', { id: 'stranger' }))
