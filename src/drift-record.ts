@@ -18,38 +18,39 @@ export const driftRecord = (journal: Journal) => ({
    * stays as it was last seen.
    */
   async note({ drifts, unread, unseen }: Found): Promise<Noted> {
-    const { drifts: noted, resolved } = await journal.updateDocument(
-      file,
-      recordSchema,
-      (before = empty()) => {
-        const at = now()
-        const known = new Map(before.drifts.map((each) => [driftId(each), each]))
-        const repairs = recent(before.repairs)
-        const found = drifts.map((drift) => {
-          const earlier = known.get(driftId(drift))
-          const raised = raise(drift, repairs[driftId(drift)] ?? [])
-          return { ...raised, since: earlier?.since ?? at, ...marksOf(earlier) }
-        })
-        const ids = new Set(drifts.map(driftId))
-        const missing = before.drifts.filter((each) => !ids.has(driftId(each)))
-        const isUnknown = ({ kind, subject }: Known) =>
-          unread.includes(driftKinds[kind].part) || unseen.some((each) => each.subject === subject)
-        const gone = missing.filter((each) => !isUnknown(each) && isTold(each))
-        const back = before.resolved.filter((each) => !ids.has(driftId(each)))
-        return {
-          version: 1 as const,
-          at,
-          drifts: [...found, ...missing.filter(isUnknown)],
-          resolved: [...back, ...gone.map((each) => ({ ...each, until: at }))],
-          repairs,
-        }
-      },
-    )
+    const {
+      drifts: noted,
+      resolved,
+      repairs,
+    } = await journal.updateDocument(file, recordSchema, (before = empty()) => {
+      const at = now()
+      const known = new Map(before.drifts.map((each) => [driftId(each), each]))
+      const repairs = recent(before.repairs)
+      const found = drifts.map((drift) => {
+        const earlier = known.get(driftId(drift))
+        const isRaised = earlier?.raised || isSpent(repairs, driftId(drift))
+        return { ...(isRaised ? raise(drift) : drift), since: earlier?.since ?? at, ...marksOf(earlier) }
+      })
+      const ids = new Set(drifts.map(driftId))
+      const missing = before.drifts.filter((each) => !ids.has(driftId(each)))
+      const isUnknown = ({ kind, subject }: Known) =>
+        unread.includes(driftKinds[kind].part) || unseen.some((each) => each.subject === subject)
+      const gone = missing.filter((each) => !isUnknown(each) && isTold(each))
+      const back = before.resolved.filter((each) => !ids.has(driftId(each)))
+      return {
+        version: 1 as const,
+        at,
+        drifts: [...found, ...missing.filter(isUnknown)],
+        resolved: [...back, ...gone.map((each) => ({ ...each, until: at }))],
+        repairs,
+      }
+    })
     const newsFor = (mark: Mark): News => ({
       detected: noted.filter((each) => each[mark] !== each.severity).map(withoutMarks),
       resolved: resolved.filter((each) => each[mark] !== undefined).map(withoutMarks),
     })
-    return { events: newsFor('sent'), webhook: newsFor('posted') }
+    const spent = noted.map(driftId).filter((id) => isSpent(repairs, id))
+    return { events: newsFor('sent'), webhook: newsFor('posted'), spent }
   },
 
   /** Writes down that these were told, as events (`sent`) or to the webhook (`posted`). */
@@ -71,7 +72,7 @@ export const driftRecord = (journal: Journal) => ({
     let refused: string[] = []
     await journal.updateDocument(file, recordSchema, (before = empty()) => {
       const repairs = recent(before.repairs)
-      refused = ids.filter((id) => (repairs[id] ?? []).length >= mostRepairs)
+      refused = ids.filter((id) => isSpent(repairs, id))
       const claimed = ids.filter((id) => !refused.includes(id))
       const added = Object.fromEntries(claimed.map((id) => [id, [...(repairs[id] ?? []), Date.now()]]))
       return { ...before, repairs: { ...repairs, ...added } }
@@ -99,6 +100,8 @@ const notedShape = z.object({
   sent: severity.optional(),
   /** The same of the webhook. */
   posted: severity.optional(),
+  /** It came back after the last repair of an hour: it stays critical until it is gone. */
+  raised: z.boolean().optional(),
 })
 /** At first there was one mark for both, `told`. */
 const withMarks = (value: unknown) => {
@@ -118,27 +121,33 @@ const recordSchema = z.object({
 export type DriftRecord = z.infer<typeof recordSchema>
 type Found = Pick<DriftFound, 'drifts' | 'unread' | 'unseen'>
 type Mark = 'sent' | 'posted'
-type Marks = Pick<z.infer<typeof notedShape>, Mark>
-type Known = Omit<z.infer<typeof notedShape>, Mark>
+type Marks = Pick<z.infer<typeof notedShape>, Mark | 'raised'>
+type Known = Omit<z.infer<typeof notedShape>, keyof Marks>
 /** What has to be told. */
 export type News = { detected: Known[]; resolved: Array<Known & { until: string }> }
-export type Noted = { events: News; webhook: News }
+/** `spent`: what was repaired so often within an hour that it is left to a person. */
+export type Noted = { events: News; webhook: News; spent: string[] }
 
 const marksOf = ({ sent, posted }: Marks = {}): Marks => ({
   ...(sent && { sent }),
   ...(posted && { posted }),
 })
 const isTold = ({ sent, posted }: Marks) => sent !== undefined || posted !== undefined
-export const withoutMarks = <T extends Marks>({ sent: _, posted: __, ...rest }: T): Omit<T, Mark> => rest
+export const withoutMarks = <T extends Marks>({
+  sent: _,
+  posted: __,
+  raised: ___,
+  ...rest
+}: T): Omit<T, keyof Marks> => rest
 
-function raise(drift: Drift, times: number[]): Drift {
-  if (times.length < mostRepairs) return drift
-  return {
-    ...drift,
-    severity: 'critical',
-    what: `${drift.what} (repaired ${times.length} times within an hour, and back again)`,
-  }
-}
+const raise = (drift: Drift): Drift & Marks => ({
+  ...drift,
+  raised: true,
+  severity: 'critical',
+  what: `${drift.what} (repaired ${mostRepairs} times within an hour, and back again)`,
+})
+
+const isSpent = (repairs: DriftRecord['repairs'], id: string) => (repairs[id] ?? []).length >= mostRepairs
 
 const recent = (repairs: Record<string, number[]>) =>
   Object.fromEntries(

@@ -1,5 +1,6 @@
 import { driftRecord, type News, type Noted } from '../drift-record.ts'
 import type { Failure } from '../errors.ts'
+import { isOver, type RequestRecord } from '../journal-records.ts'
 import type { DriftFound } from '../plan/drift.ts'
 import { driftId } from '../plan/drift-kinds.ts'
 import { mayRepair } from '../plan/may-repair.ts'
@@ -10,7 +11,7 @@ import { tellWebhook } from '../steps/tell-webhook.ts'
 
 /**
  * The scheduled look for drift: what is new, and what is over, is told once, as events and to the webhook. What mesh.yaml
- * lets be repaired is asked for; the repair is a request of its own.
+ * lets be repaired is asked for, unless a repair is under way; the repair is a request of its own.
  */
 export async function checkDrift(
   step: Step,
@@ -34,7 +35,9 @@ export async function lookAndTell(step: Step, setup: Setup, id: string) {
     const work = await setup.work()
     const found = await lookForDrift(work)
     const news = await driftRecord(work.journal).note(found)
-    const repairs = found.drifts.filter((each) => mayRepair(work.mesh, each)).map(driftId)
+    const wanted = found.drifts.filter((each) => mayRepair(work.mesh, each)).map(driftId)
+    const isBusy = (await work.journal.listRequests()).some(isRepairing)
+    const repairs = isBusy ? [] : wanted.filter((id) => !news.spent.includes(id))
     return { found, news, repairs }
   })
   if (looked.ok) await tell(step, setup, id, looked.value.news)
@@ -44,6 +47,9 @@ export async function lookAndTell(step: Step, setup: Setup, id: string) {
 export type DriftChecked =
   | ({ state: 'completed'; repairs: string[] } & DriftFound)
   | { state: 'failed'; failure: Failure }
+
+const isRepairing = (request: RequestRecord) =>
+  request.event === 'mesh/drift.repair.requested' && !isOver(request)
 
 /** A webhook that takes nothing holds no event back: each has its own mark, and what was not told is told at the next look. */
 async function tell(step: Step, setup: Setup, id: string, { events, webhook }: Noted): Promise<void> {

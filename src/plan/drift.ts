@@ -47,7 +47,7 @@ export function findDrift(facts: DriftFacts): DriftFound {
   const covered = new Set(
     findings.flatMap(({ kind, subject }) => driftKinds[kind].covers.map((each) => `${each} ${subject}`)),
   )
-  const told = findings.filter((each) => !covered.has(driftId(each))).map(toDrift)
+  const told = joined(findings.filter((each) => !covered.has(driftId(each)))).map(toDrift)
   const isKnown = (each: Drift) => isNamed(each, mesh.drift.known)
   return {
     drifts: told.filter((each) => !isKnown(each)),
@@ -107,6 +107,25 @@ export function standingOf(mesh: Mesh, journal: Entry[]): Standing[] {
     return entry && (entry.state === 'moved' || entry.state === 'retired') ? [{ service, entry }] : []
   })
 }
+
+/** One for each id: two routes of a service that lead elsewhere are told, and repaired, together. */
+function joined(findings: Finding[]): Finding[] {
+  const byId = new Map<string, Finding>()
+  for (const each of findings) {
+    const before = byId.get(driftId(each))
+    byId.set(driftId(each), before ? join(before, each) : each)
+  }
+  return [...byId.values()]
+}
+
+/** What cannot be mended of the one is not mended of the other either: a repair writes both. */
+const join = (one: Finding, other: Finding): Finding => ({
+  ...one,
+  what: `${one.what}; ${other.what}`,
+  mend: one.mend === null || other.mend === null ? null : one.mend,
+  cause: one.cause ?? other.cause,
+  cure: [...new Set([one.cure, other.cure])].filter((each) => each !== undefined).join('; ') || undefined,
+})
 
 function toDrift({ kind, subject, what, cause, cure, mend: own }: Finding): Drift {
   const { severity, mend: usual, means } = driftKinds[kind]

@@ -124,6 +124,23 @@ test('the third repair within an hour is the last, and the severity is raised', 
   })
 })
 
+test('what is left to a person is named, and stays critical until it is gone', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const record = await open()
+  const edited = { ...found, drifts: [{ ...drift, severity: 'warning' as const }] }
+  expect((await record.note(edited)).spent).toEqual([])
+  for (let time = 0; time < mostRepairs; time++) await record.claimRepairs(['no-endpoints redis'])
+  const raised = await record.note(edited)
+  expect(raised.spent).toEqual(['no-endpoints redis'])
+  await tellAll(record, raised)
+  vi.setSystemTime(Date.now() + 3_700_000)
+  expect(await record.note(edited)).toMatchObject({ events: nothing, spent: [] })
+  expect((await record.last())?.drifts).toMatchObject([{ severity: 'critical' }])
+  await record.note(none)
+  expect((await record.note(edited)).events.detected).toMatchObject([{ severity: 'warning' }])
+})
+
 test('what was repaired more than an hour ago counts no more', async () => {
   vi.useFakeTimers({ toFake: ['Date'] })
   onTestFinished(() => void vi.useRealTimers())

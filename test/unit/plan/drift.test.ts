@@ -295,6 +295,28 @@ test('what only follows is not told beside its cause', () => {
   expect(findDrift(facts).drifts.map(driftId)).toEqual(['device-deleted qdrant'])
 })
 
+test('two routes of one service that lead elsewhere are one drift, mended only where both can be', () => {
+  const second = 'https://q.a.ts.net'
+  const of = (upstream: string) => {
+    const facts = healthy()
+    const change = facts.snapshot.journal[0]?.changes.find((each) => each.id === 'switch')
+    const add = (state: unknown, to: string) =>
+      (state as { routes: unknown[] }).routes.push({ site: second, upstream: to })
+    add(change?.before, 'localhost:6333')
+    add(change?.target, 'qdrant.a.ts.net:6333')
+    facts.snapshot.caddy.text = facts.snapshot.caddy.text.replace('qdrant.a.ts.net:6333', 'localhost:6333')
+    facts.snapshot.caddy.text += `${second} {\n\treverse_proxy ${upstream}\n}\n`
+    return findDrift(facts).drifts
+  }
+  const [both, ...others] = of('localhost:6333')
+  expect(others).toEqual([])
+  expect(both).toMatchObject({ kind: 'route-elsewhere', mend: 'again:switch' })
+  expect(both?.what).toMatch(/panda.a.ts.net:6443 goes to.*; .*q.a.ts.net goes to/)
+  const [one] = of('a:1 b:2')
+  expect(one?.mend).toBeUndefined()
+  expect(one?.cure).toContain(`lead ${second} to`)
+})
+
 test('a retired service is not rolled back by a repair', () => {
   const facts = healthy()
   facts.snapshot.tailnet.devices.splice(3, 1)
