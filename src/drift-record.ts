@@ -33,8 +33,13 @@ export const driftRecord = (journal: Journal) => ({
       })
       const ids = new Set(drifts.map(driftId))
       const missing = before.drifts.filter((each) => !ids.has(driftId(each)))
-      const isUnknown = ({ kind, subject }: Known) =>
-        unread.includes(driftKinds[kind].part) || unseen.some((each) => each.subject === subject)
+      const isUnknown = ({ kind, subject }: Known) => {
+        const { part } = driftKinds[kind]
+        return (
+          unread.includes(part) ||
+          unseen.some((each) => each.subject === subject && (each.part ?? part) === part)
+        )
+      }
       const gone = missing.filter((each) => !isUnknown(each) && isTold(each))
       const back = before.resolved.filter((each) => !ids.has(driftId(each)))
       return {

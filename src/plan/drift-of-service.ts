@@ -248,11 +248,12 @@ function deviceDrift({ mesh, snapshot, paths }: DriftFacts, { service, entry }: 
       cure: `onehop check ${subject}; to give it up: onehop rollback ${subject}`,
     })
   const [address] = proxy.addresses
-  if (path && address !== undefined && !path.magicDns.includes(address))
+  // An error's text is no answer.
+  if (Array.isArray(path?.magicDns) && address !== undefined && !path.magicDns.includes(address))
     findings.push({
       kind: 'name-elsewhere',
       subject,
-      what: `MagicDNS answers ${typeof path.magicDns === 'string' ? path.magicDns : path.magicDns.join(' ')} for ${name}, its device has ${address}`,
+      what: `MagicDNS answers ${path.magicDns.join(' ') || 'nothing'} for ${name}, its device has ${address}`,
       cure: 'tailscale dns status; is another device of that name on the tailnet?',
     })
   return findings

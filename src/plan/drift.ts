@@ -53,7 +53,7 @@ export function findDrift(facts: DriftFacts): DriftFound {
     drifts: told.filter((each) => !isKnown(each)),
     known: told.filter(isKnown),
     unread: unreadParts(facts),
-    unseen: unseenServices(facts, standing),
+    unseen: [...unseenServices(facts, standing), ...unseenPaths(facts)],
     failures: snapshot.failures,
     checked: standing.length,
   }
@@ -72,6 +72,7 @@ export type DriftFacts = {
 }
 export type PathFacts = {
   silent: Array<{ name: string; port: number; message: string }>
+  /** The addresses of the name; an error's text where MagicDNS did not answer. */
   magicDns: string[] | string
 }
 export type DriftFound = {
@@ -84,8 +85,8 @@ export type DriftFound = {
   checked: number
 }
 
-/** A service that was not looked at, and why. */
-export type Unseen = { subject: string; why: string }
+/** A service that was not looked at, or that part of it, and why. */
+export type Unseen = { subject: string; part?: DriftPart; why: string }
 
 /** What a judge found; the table says the rest, unless `mend` says that this one cannot be mended. */
 export type Finding = {
@@ -189,3 +190,10 @@ function unseenServices({ snapshot }: DriftFacts, standing: Standing[]): Unseen[
       why: state === 'moved' || state === 'retired' ? 'mesh.yaml does not name it' : `it is ${state}`,
     }))
 }
+
+const unseenPaths = ({ paths }: DriftFacts): Unseen[] =>
+  Object.entries(paths).flatMap(([subject, { magicDns }]) =>
+    typeof magicDns === 'string'
+      ? [{ subject, part: 'paths' as const, why: `MagicDNS does not answer for its name: ${magicDns}` }]
+      : [],
+  )

@@ -101,6 +101,14 @@ test('of a service that is on its way nothing is over', async () => {
   expect(ids((await record.note(none)).events.resolved)).toEqual(['no-endpoints redis'])
 })
 
+test('of a part of a service that cannot be seen nothing is over', async () => {
+  const record = await open()
+  const silent = { ...drift, kind: 'device-silent' as const }
+  await tellAll(record, await record.note({ ...found, drifts: [drift, silent] }))
+  const unseen = [{ subject: 'redis', part: 'paths' as const, why: 'no answer' }]
+  expect(ids((await record.note({ ...none, unseen })).events.resolved)).toEqual(['no-endpoints redis'])
+})
+
 test('what comes back before its end was told was never over', async () => {
   const record = await open()
   await tellAll(record, await record.note(found))

@@ -291,7 +291,7 @@ test.for(cases)(
 test('what only follows is not told beside its cause', () => {
   const facts = healthy()
   facts.snapshot.tailnet.devices.splice(2, 1)
-  facts.paths.qdrant = { silent: [{ name: 'q', port: 6333, message: 'no answer' }], magicDns: 'ENOTFOUND' }
+  facts.paths.qdrant = { silent: [{ name: 'q', port: 6333, message: 'no answer' }], magicDns: [] }
   expect(findDrift(facts).drifts.map(driftId)).toEqual(['device-deleted qdrant'])
 })
 
@@ -379,6 +379,18 @@ test('what mesh.yaml calls known is folded away, by kind or by kind and subject'
   const facts = { ...healthy(), mesh: parsed({ drift: { known: ['no-endpoints redis'] } }) }
   facts.snapshot.cluster.readyPorts['apps/qdrant'] = []
   expect(findDrift(facts).drifts.map(driftId)).toEqual(['no-endpoints qdrant'])
+})
+
+test('a MagicDNS that does not answer is no other address: the paths of that service are not seen', () => {
+  const facts = healthy()
+  Object.assign(facts.paths.qdrant ?? {}, { magicDns: 'queryA ETIMEOUT qdrant.a.ts.net' })
+  const { drifts, unseen } = findDrift(facts)
+  expect(drifts).toEqual([])
+  expect(unseen).toMatchObject([
+    { subject: 'qdrant', part: 'paths', why: expect.stringContaining('ETIMEOUT') },
+  ])
+  Object.assign(facts.paths.qdrant ?? {}, { magicDns: [] })
+  expect(findDrift(facts).drifts.map(driftId)).toEqual(['name-elsewhere qdrant'])
 })
 
 test('of what could not be read nothing is said, and it is named', () => {

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
 import { openJournal } from '../../../src/journal.ts'
 import { driftId } from '../../../src/plan/drift-kinds.ts'
 import { parseMesh } from '../../../src/plan/mesh.ts'
@@ -37,6 +37,8 @@ async function movedWorld() {
     operator: { version: '1.102.4', ours: true, running: true, message: '' },
     secret: 'same' as 'same' | 'changed' | 'gone',
     ourProxyClass: true,
+    /** What MagicDNS answers, one after the other, before it answers well. */
+    magicDns: [] as Array<string[] | string>,
   }
   const address = '100.64.0.7'
   const ports = [{ name: '', port: 6379, nodePort: 6379 }]
@@ -65,7 +67,7 @@ async function movedWorld() {
         { id: 'o', name: 'tailscale-operator.a.ts.net', ...operator },
       ],
       policy: async () => ({ text: '{}', etag: '1' }),
-      peers: async () => ({}),
+      peers: async () => ({ 'panda.a.ts.net': { addresses: ['100.64.0.1'], reachable: true, direct: true } }),
     },
     caddy: {
       version: async () => '2.11.0',
@@ -74,7 +76,7 @@ async function movedWorld() {
       running: async () => ({}),
     },
     probes: {
-      resolve: async () => ({ magicDns: [address], system: [address] }),
+      magicDns: async () => world.magicDns.shift() ?? [address],
       tcp: async () => answer,
     },
   }
@@ -104,4 +106,25 @@ test('a Secret that is gone is ours to write again where the ProxyClass says tha
   Object.assign(world, { secret: 'gone' })
   world.operator.ours = false
   expect((await look()).drifts).toMatchObject([{ kind: 'secret-changed', mend: 'secret' }])
+})
+
+test('a name is asked for as often as a port before it counts', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const { world, look } = await movedWorld()
+  const looked = async () => {
+    const found = look()
+    await vi.waitFor(async () => {
+      await vi.advanceTimersByTimeAsync(4000)
+      expect(world.magicDns).toEqual([])
+    })
+    await vi.advanceTimersByTimeAsync(4000)
+    return found
+  }
+  world.magicDns = ['queryA ETIMEOUT', ['100.64.9.9']]
+  expect(await looked()).toMatchObject({ drifts: [], unseen: [] })
+  world.magicDns = Array(3).fill(['100.64.9.9'])
+  expect(ids(await looked())).toEqual(['name-elsewhere redis'])
+  world.magicDns = Array(3).fill('queryA ETIMEOUT')
+  expect(await looked()).toMatchObject({ drifts: [], unseen: [{ subject: 'redis', part: 'paths' }] })
 })
