@@ -47,6 +47,8 @@ describe('bad input is refused with its path and what was expected', () => {
       'kubernetes.context',
       'expected string',
     ],
+    ['a zone that is none', { ...wanted, drift: { zone: 'Europe/Pariss' } }, 'drift.zone', 'Europe/Paris'],
+    ['a minute that is none', { ...wanted, drift: { cron: '99 * * * *' } }, 'drift.cron', 'minutes from 0'],
     ['a tailnet that is no DNS name', { ...wanted, tailnet: 'Joel' }, 'tailnet', 'tail7af24.ts.net'],
     [
       'port 0',
