@@ -17,6 +17,7 @@ export function parseMesh(text: string, file: string): Mesh {
   const [broken] = document.errors
   if (broken)
     throw new OnehopError('mesh-invalid', { file, problems: broken.message.split('\n')[0] ?? 'no YAML' })
+  if (document.contents === null) throw new OnehopError('mesh-invalid', { file, problems: 'it is empty' })
   const parsed = meshSchema.safeParse(document.toJS())
   if (!parsed.success) throw new OnehopError('mesh-invalid', { file, problems: problemsOf(parsed.error) })
   return withPaths(parsed.data, dirname(resolve(file)))

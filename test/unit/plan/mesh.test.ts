@@ -197,6 +197,10 @@ describe('bad input is refused with its path and what was expected', () => {
     expect(message).toMatch(/line \d+/)
   })
 
+  test('an empty file, and one of comments alone', () => {
+    for (const text of ['', '\n', '# nothing yet\n'])
+      expect(refusal(text)).toMatchObject({ code: 'mesh-invalid', message: 'mesh.yaml: it is empty' })
+  })
   test('a key that stands twice', () => {
     expect(refusal('tailnet: a.net\ntailnet: b.net\n').message).toContain('unique')
   })
