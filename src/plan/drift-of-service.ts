@@ -84,47 +84,60 @@ function ingressDrift({ snapshot }: DriftFacts, { service }: Standing, { ingress
 }
 
 /** Type and ports: as the retirement left them, else as they were when the service was moved. */
-function shapeDrift({ service, entry }: Standing, found: ServiceFacts): Finding[] {
+const shapeDrift = (standing: Standing, found: ServiceFacts): Finding[] => [
+  ...portsDrift(standing, found),
+  ...(standingChange(standing.entry, 'type') ? typeDrift(standing, found) : nodePortDrift(standing, found)),
+]
+
+/** Of what an Ingress exposes, no more is known than the port that it leads to. */
+function portsDrift({ service, entry }: Standing, found: ServiceFacts): Finding[] {
   const subject = service.name
-  const object = `Service ${service.service}`
-  const cause = found.typeManager && `field manager ${found.typeManager}`
-  if (standingChange(entry, 'type')) {
-    if (found.type === 'ClusterIP') return []
-    if (found.type === 'NodePort')
-      return [{ kind: 'type-back', subject, what: `${object} is a NodePort again`, cause }]
-    return [
-      {
-        kind: 'type-back',
-        subject,
-        what: `${object} is a ${found.type}, it was a ClusterIP`,
-        cause,
-        mend: null,
-        cure: `set its type where it is written, or name "type-back ${subject}" in drift.known if it is meant`,
-      },
-    ]
-  }
-  const seen = (standingChange(entry, 'expose')?.before as ExposeState | undefined)?.seen
-  if (!seen) return []
+  const wanted = seenOf(entry)?.ports ?? service.ports
+  const isWhole = seenOf(entry) !== undefined
   const numbers = (ports: Array<{ port: number }>) =>
     ports
       .map(({ port }) => port)
       .toSorted((a, b) => a - b)
       .join(', ')
-  const ports: Finding[] =
-    numbers(seen.ports) === numbers(found.ports)
-      ? []
-      : [
-          {
-            kind: 'ports-changed',
-            subject,
-            what: `${object} has the ports ${numbers(found.ports)}, it was moved with ${numbers(seen.ports)}`,
-            cure: `correct services.${subject}.ports in mesh.yaml, then onehop rollback ${subject} and onehop expose ${subject}`,
-          },
-        ]
-  if (!hasOldPath(service) || seen.type !== 'NodePort') return ports
+  const isThere = wanted.every(({ port }) => found.ports.some((each) => each.port === port))
+  if (isWhole ? numbers(wanted) === numbers(found.ports) : isThere) return []
+  return [
+    {
+      kind: 'ports-changed',
+      subject,
+      what: `Service ${service.service} has the ports ${numbers(found.ports)}, it was moved with ${numbers(wanted)}`,
+      cure: `correct services.${subject}.ports in mesh.yaml, then onehop rollback ${subject} and onehop expose ${subject}`,
+    },
+  ]
+}
+
+function typeDrift({ service }: Standing, found: ServiceFacts): Finding[] {
+  const subject = service.name
+  const object = `Service ${service.service}`
+  const cause = found.typeManager && `field manager ${found.typeManager}`
+  if (found.type === 'ClusterIP') return []
+  if (found.type === 'NodePort')
+    return [{ kind: 'type-back', subject, what: `${object} is a NodePort again`, cause }]
+  return [
+    {
+      kind: 'type-back',
+      subject,
+      what: `${object} is a ${found.type}, it was a ClusterIP`,
+      cause,
+      mend: null,
+      cure: `set its type where it is written, or name "type-back ${subject}" in drift.known if it is meant`,
+    },
+  ]
+}
+
+function nodePortDrift({ service, entry }: Standing, found: ServiceFacts): Finding[] {
+  const subject = service.name
+  const object = `Service ${service.service}`
+  const cause = found.typeManager && `field manager ${found.typeManager}`
+  const seen = seenOf(entry)
+  if (!hasOldPath(service) || seen?.type !== 'NodePort') return []
   if (found.type !== 'NodePort')
     return [
-      ...ports,
       {
         kind: 'nodeport-gone',
         subject,
@@ -139,9 +152,8 @@ function shapeDrift({ service, entry }: Standing, found: ServiceFacts): Finding[
       ? []
       : [`port ${port} has node port ${now}, it was ${nodePort}`]
   })
-  if (moved.length === 0) return ports
+  if (moved.length === 0) return []
   return [
-    ...ports,
     {
       kind: 'nodeport-changed',
       subject,
@@ -150,6 +162,9 @@ function shapeDrift({ service, entry }: Standing, found: ServiceFacts): Finding[
     },
   ]
 }
+
+const seenOf = (entry: Standing['entry']) =>
+  (standingChange(entry, 'expose')?.before as ExposeState | undefined)?.seen
 
 function endpointDrift({ snapshot }: DriftFacts, { service }: Standing, found: ServiceFacts): Finding[] {
   const ready = snapshot.cluster?.readyPorts[service.service] ?? []

@@ -238,6 +238,7 @@ const cases: Case[] = [
   ['nodeport-gone qdrant', (f) => { of(f, 'qdrant').type = 'ClusterIP' }, /it was a NodePort/, false],
   ['nodeport-changed qdrant', (f) => { of(f, 'qdrant').ports = [{ name: '', port: 6333, nodePort: 31000 }] }, /node port 31000, it was 6333/, false],
   ['ports-changed qdrant', (f) => { of(f, 'qdrant').ports.push({ name: 'x', port: 9, nodePort: 9 }) }, /has the ports 9, 6333/, false],
+  ['ports-changed redis', (f) => { of(f, 'redis').ports = [{ name: '', port: 6380 }] }, /has the ports 6380, it was moved with 6379/, false],
   ['no-endpoints qdrant', (f) => { f.snapshot.cluster.readyPorts['apps/qdrant'] = [] }, /no ready endpoint for port 6333/, false],
   ['device-renamed qdrant', (f) => { proxyOf(f, 'qdrant').fqdn = 'qdrant-1.a.ts.net' }, /is called qdrant-1.a.ts.net/, true],
   ['device-offline qdrant', (f) => { Object.assign(f.snapshot.tailnet.devices[2] ?? {}, { online: false }) }, /not connected/, false],
@@ -315,6 +316,16 @@ test('two routes of one service that lead elsewhere are one drift, mended only w
   const [one] = of('a:1 b:2')
   expect(one?.mend).toBeUndefined()
   expect(one?.cure).toContain(`lead ${second} to`)
+})
+
+test('where the ports at the move were not kept, as of an Ingress, those of mesh.yaml are missed', () => {
+  const facts = healthy()
+  const expose = facts.snapshot.journal[0]?.changes.find((each) => each.id === 'expose')
+  Object.assign(expose?.before ?? {}, { seen: undefined })
+  of(facts, 'qdrant').ports.push({ name: 'x', port: 9 })
+  expect(findDrift(facts).drifts).toEqual([])
+  of(facts, 'qdrant').ports.shift()
+  expect(findDrift(facts).drifts.map(driftId)).toEqual(['ports-changed qdrant'])
 })
 
 test('a retired service is not rolled back by a repair', () => {
