@@ -5,7 +5,7 @@ import { type Drift, driftId, driftKindNames, driftKinds } from './plan/drift-ki
 
 /**
  * What is known of drift, in the state folder: since when each stands, what was told to whom, and how often each was
- * repaired. A change of state is told once; what could not be told is kept until it was.
+ * repaired. A change of state is told once by each channel; what could not be told there is kept until it was.
  *
  * Every function throws OnehopError journal-*.
  */
@@ -14,51 +14,61 @@ export const driftRecord = (journal: Journal) => ({
   last: (): Promise<DriftRecord | undefined> => journal.readDocument(file, recordSchema),
 
   /**
-   * Writes down what was found, and gives back what has to be told. Of a part that could not be looked at, nothing is
-   * gone: it stays as it was last seen.
+   * Writes down what was found, and gives back what has to be told. Of what could not be looked at, nothing is gone: it
+   * stays as it was last seen.
    */
-  async note({ drifts, unread }: Pick<DriftFound, 'drifts' | 'unread'>): Promise<News> {
-    const { drifts: noted, resolved } = await journal.updateDocument(
-      file,
-      recordSchema,
-      (before = empty()) => {
-        const at = now()
-        const known = new Map(before.drifts.map((each) => [driftId(each), each]))
-        const repairs = recent(before.repairs)
-        const found = drifts.map((drift) => {
-          const earlier = known.get(driftId(drift))
-          const raised = raise(drift, repairs[driftId(drift)] ?? [])
-          const told = earlier?.told === true && earlier.severity === raised.severity
-          return { ...raised, since: earlier?.since ?? at, told }
-        })
-        const ids = new Set(drifts.map(driftId))
-        const missing = before.drifts.filter((each) => !ids.has(driftId(each)))
-        const unseen = missing.filter(({ kind }) => unread.includes(driftKinds[kind].part))
-        const gone = missing.filter((each) => !unseen.includes(each) && each.told)
-        const back = before.resolved.filter((each) => !ids.has(driftId(each)))
-        return {
-          version: 1 as const,
-          at,
-          drifts: [...found, ...unseen],
-          resolved: [...back, ...gone.map((each) => ({ ...each, until: at }))],
-          repairs,
-        }
-      },
-    )
-    return {
-      detected: noted.filter((each) => !each.told).map(withoutTold),
-      resolved: resolved.map(withoutTold),
-    }
+  async note({ drifts, unread, unseen }: Found): Promise<Noted> {
+    const {
+      drifts: noted,
+      resolved,
+      repairs,
+    } = await journal.updateDocument(file, recordSchema, (before = empty()) => {
+      const at = now()
+      const known = new Map(before.drifts.map((each) => [driftId(each), each]))
+      const repairs = recent(before.repairs)
+      const found = drifts.map((drift) => {
+        const earlier = known.get(driftId(drift))
+        const isRaised = earlier?.raised || isSpent(repairs, driftId(drift))
+        return { ...(isRaised ? raise(drift) : drift), since: earlier?.since ?? at, ...marksOf(earlier) }
+      })
+      const ids = new Set(drifts.map(driftId))
+      const missing = before.drifts.filter((each) => !ids.has(driftId(each)))
+      const isUnknown = ({ kind, subject }: Known) => {
+        const { part } = driftKinds[kind]
+        return (
+          unread.includes(part) ||
+          unseen.some((each) => each.subject === subject && (each.part ?? part) === part)
+        )
+      }
+      const gone = missing.filter((each) => !isUnknown(each) && isTold(each))
+      const back = before.resolved.filter((each) => !ids.has(driftId(each)))
+      return {
+        version: 1 as const,
+        at,
+        drifts: [...found, ...missing.filter(isUnknown)],
+        resolved: [...back, ...gone.map((each) => ({ ...each, until: at }))],
+        repairs,
+      }
+    })
+    const newsFor = (mark: Mark): News => ({
+      detected: noted.filter((each) => each[mark] !== each.severity).map(withoutMarks),
+      resolved: resolved.filter((each) => each[mark] !== undefined).map(withoutMarks),
+    })
+    const spent = noted.map(driftId).filter((id) => isSpent(repairs, id))
+    return { events: newsFor('sent'), webhook: newsFor('posted'), spent }
   },
 
-  /** Writes down that these were told. */
-  async told({ detected, resolved }: News): Promise<void> {
+  /** Writes down that these were told, as events (`sent`) or to the webhook (`posted`). */
+  async told({ detected, resolved }: News, mark: Mark): Promise<void> {
     const of = (each: Known) => `${driftId(each)} ${each.since}`
-    const [known, over] = [new Set(detected.map(of)), new Set(resolved.map(of))]
+    const known = new Map(detected.map((each) => [of(each), each.severity]))
+    const over = new Set(resolved.map(of))
     await journal.updateDocument(file, recordSchema, (before = empty()) => ({
       ...before,
-      drifts: before.drifts.map((each) => (known.has(of(each)) ? { ...each, told: true } : each)),
-      resolved: before.resolved.filter((each) => !over.has(of(each))),
+      drifts: before.drifts.map((each) => ({ ...each, [mark]: known.get(of(each)) ?? each[mark] })),
+      resolved: before.resolved
+        .map((each) => (over.has(of(each)) ? { ...each, [mark]: undefined } : each))
+        .filter(isTold),
     }))
   },
 
@@ -67,7 +77,7 @@ export const driftRecord = (journal: Journal) => ({
     let refused: string[] = []
     await journal.updateDocument(file, recordSchema, (before = empty()) => {
       const repairs = recent(before.repairs)
-      refused = ids.filter((id) => (repairs[id] ?? []).length >= mostRepairs)
+      refused = ids.filter((id) => isSpent(repairs, id))
       const claimed = ids.filter((id) => !refused.includes(id))
       const added = Object.fromEntries(claimed.map((id) => [id, [...(repairs[id] ?? []), Date.now()]]))
       return { ...before, repairs: { ...repairs, ...added } }
@@ -81,42 +91,68 @@ export const mostRepairs = 3
 const hour = 3_600_000
 const file = 'drift'
 
-const notedSchema = z.object({
+const severity = z.enum(['info', 'warning', 'critical'])
+const notedShape = z.object({
   kind: z.enum(driftKindNames),
   subject: z.string(),
-  severity: z.enum(['info', 'warning', 'critical']),
+  severity,
   what: z.string(),
   cause: z.string().optional(),
   repair: z.string().optional(),
   cure: z.string(),
   since: z.string(),
-  told: z.boolean(),
+  /** With which severity it was told as an event; of what is over, that its end was not told so yet. */
+  sent: severity.optional(),
+  /** The same of the webhook. */
+  posted: severity.optional(),
+  /** It came back after the last repair of an hour: it stays critical until it is gone. */
+  raised: z.boolean().optional(),
 })
+/** At first there was one mark for both, `told`. */
+const withMarks = (value: unknown) => {
+  const { told, severity } = (value ?? {}) as Record<string, unknown>
+  return told === true ? { ...(value as object), sent: severity, posted: severity } : value
+}
 const recordSchema = z.object({
   version: z.literal(1),
   /** When it was last looked. */
   at: z.string(),
-  drifts: z.array(notedSchema),
-  /** What is over and not told yet. */
-  resolved: z.array(notedSchema.extend({ until: z.string() })),
+  drifts: z.array(z.preprocess(withMarks, notedShape)),
+  /** What is over and not told everywhere yet. */
+  resolved: z.array(z.preprocess(withMarks, notedShape.extend({ until: z.string() }))),
   /** When each was repaired, in milliseconds. */
   repairs: z.record(z.string(), z.array(z.number())),
 })
 export type DriftRecord = z.infer<typeof recordSchema>
-export type Known = Omit<z.infer<typeof notedSchema>, 'told'>
+type Found = Pick<DriftFound, 'drifts' | 'unread' | 'unseen'>
+type Mark = 'sent' | 'posted'
+type Marks = Pick<z.infer<typeof notedShape>, Mark | 'raised'>
+type Known = Omit<z.infer<typeof notedShape>, keyof Marks>
 /** What has to be told. */
 export type News = { detected: Known[]; resolved: Array<Known & { until: string }> }
+/** `spent`: what was repaired so often within an hour that it is left to a person. */
+export type Noted = { events: News; webhook: News; spent: string[] }
 
-export const withoutTold = <T extends { told: boolean }>({ told: _, ...rest }: T): Omit<T, 'told'> => rest
+const marksOf = ({ sent, posted }: Marks = {}): Marks => ({
+  ...(sent && { sent }),
+  ...(posted && { posted }),
+})
+const isTold = ({ sent, posted }: Marks) => sent !== undefined || posted !== undefined
+export const withoutMarks = <T extends Marks>({
+  sent: _,
+  posted: __,
+  raised: ___,
+  ...rest
+}: T): Omit<T, keyof Marks> => rest
 
-function raise(drift: Drift, times: number[]): Drift {
-  if (times.length < mostRepairs) return drift
-  return {
-    ...drift,
-    severity: 'critical',
-    what: `${drift.what} (repaired ${times.length} times within an hour, and back again)`,
-  }
-}
+const raise = (drift: Drift): Drift & Marks => ({
+  ...drift,
+  raised: true,
+  severity: 'critical',
+  what: `${drift.what} (repaired ${mostRepairs} times within an hour, and back again)`,
+})
+
+const isSpent = (repairs: DriftRecord['repairs'], id: string) => (repairs[id] ?? []).length >= mostRepairs
 
 const recent = (repairs: Record<string, number[]>) =>
   Object.fromEntries(

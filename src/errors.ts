@@ -14,7 +14,7 @@ const table = {
   'mesh-unreadable': {
     kind: 'input',
     message: 'cannot read {file}: {message}',
-    fix: 'name the file with --mesh FILE or ONEHOP_MESH',
+    fix: 'name the file with --mesh FILE or ONEHOP_MESH; to make a first one: onehop scan --out mesh.yaml',
   },
   'mesh-invalid': {
     kind: 'input',
@@ -26,6 +26,7 @@ const table = {
     message: '{event}: {problems}',
     fix: 'send the event again with data as in inngest.config.ts',
   },
+  'command-unknown': { kind: 'input', message: '{message}', fix: 'onehop --help' },
   'flag-invalid': { kind: 'input', message: '{message}', fix: 'onehop {command} --help' },
   'service-unknown': {
     kind: 'input',

@@ -21,7 +21,10 @@ export async function keepConnected({
   link.connected = () => false
   while (!signal.aborted) {
     // An engine that cannot be reached is no error to Connect: it tries for ever, and never says why.
-    const slow = setTimeout(() => log('the engine cannot be reached yet'), 10_000)
+    const slow = setTimeout(
+      () => log('not connected yet: the engine cannot be reached, or refuses this app'),
+      10_000,
+    )
     try {
       const connecting = connect({
         apps: [{ client, functions }],
@@ -36,7 +39,7 @@ export async function keepConnected({
       await connection.close()
       return
     } catch (thrown) {
-      log(`the engine cannot be reached: ${messageOf(thrown)}`)
+      log(`not connected to the engine: ${messageOf(thrown)}`)
       await pause(2000, signal)
     }
   }

@@ -1,4 +1,5 @@
 import { appId } from '../inngest.config.ts'
+import { messageOf } from './errors.ts'
 import type { EngineLink } from './metrics.ts'
 import { createEngine } from './systems/engine.ts'
 import { pause } from './watch.ts'
@@ -10,15 +11,16 @@ import { pause } from './watch.ts'
  */
 export async function keepRegistered({ engine, own, origin, link, signal, log }: Options): Promise<void> {
   let registered = false
+  let said = ''
   link.connected = () => registered
   while (!signal.aborted) {
     const known = registered && (await knows(engine, origin))
     if (!known) {
-      registered = await fetch(own, { method: 'PUT', signal: AbortSignal.timeout(10_000) }).then(
-        (answer) => answer.ok,
-        () => false,
-      )
-      log(registered ? 'registered with the engine' : 'the engine cannot be reached')
+      const problem = await register(own)
+      registered = problem === undefined
+      const line = problem ?? 'registered with the engine'
+      if (line !== said || registered) log(line)
+      said = line
     }
     await pause(registered ? 5000 : 1000, signal)
   }
@@ -32,6 +34,18 @@ type Options = {
   link: EngineLink
   signal: AbortSignal
   log: (line: string) => void
+}
+
+/** Why the engine has not taken us: what it, or the SDK for it, answered. */
+async function register(own: string): Promise<string | undefined> {
+  try {
+    const answer = await fetch(own, { method: 'PUT', signal: AbortSignal.timeout(10_000) })
+    if (answer.ok) return undefined
+    const body = (await answer.text()).replace(/\s+/g, ' ').slice(0, 500)
+    return `not registered with the engine: HTTP ${answer.status} ${body}`
+  } catch (thrown) {
+    return `the serve endpoint ${own} cannot be reached: ${messageOf(thrown)}`
+  }
 }
 
 /** Whether the engine lists our app at our address; an engine that is away knows nothing. */

@@ -24,7 +24,7 @@ export function createMetrics(setup: Setup, engine: EngineLink): Metrics {
         setup.mesh().catch(() => undefined),
         journal.then((found) => found.list()).catch(() => undefined),
         journal.then((found) => found.listRequests()).catch(() => undefined),
-        journal.then((found) => driftRecord(found).last()).catch(() => undefined),
+        journal.then(async (found) => (await driftRecord(found).last()) ?? null).catch(() => undefined),
       ])
       const known = { mesh, entries, requests, drift, connected: engine.connected() }
       // All at once: a second scrape at the same time must not find half of it.
@@ -49,7 +49,8 @@ type Known = {
   mesh?: Mesh | undefined
   entries?: Entry[] | undefined
   requests?: RequestRecord[] | undefined
-  drift?: DriftRecord | undefined
+  /** `null` before the first look. */
+  drift?: DriftRecord | null | undefined
   connected?: boolean | undefined
 }
 /** One measure: how it is called, and how it is set at each scrape. */
@@ -91,7 +92,7 @@ function stateReadable(registry: Registry) {
   })
   return ({ mesh, entries, requests, drift }: Known) => {
     gauge.set({ part: 'mesh' }, mesh ? 1 : 0)
-    gauge.set({ part: 'journal' }, entries && requests && drift ? 1 : 0)
+    gauge.set({ part: 'journal' }, entries && requests && drift !== undefined ? 1 : 0)
   }
 }
 

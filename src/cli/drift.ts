@@ -84,7 +84,7 @@ type Repairing = {
   names: true | string[]
 }
 
-function renderDrift({ drifts, known, failures, checked }: DriftFound): string {
+function renderDrift({ drifts, known, failures, unseen, checked }: DriftFound): string {
   const lines = drifts.flatMap((each) => [
     `${mark(each.severity)} ${driftId(each)}: ${each.what}`,
     ...(each.cause ? [`    cause:  ${each.cause}`] : []),
@@ -93,7 +93,10 @@ function renderDrift({ drifts, known, failures, checked }: DriftFound): string {
       : `    cure:   ${each.cure}`,
   ])
   const folded = known.length > 0 ? [`known, as mesh.yaml says: ${known.map(driftId).join('; ')}`] : []
-  const unread = failures.map(({ code, message }: Failure) => `not looked at: ${message}  [${code}]`)
+  const unread = [
+    ...failures.map(({ code, message }: Failure) => `not looked at: ${message}  [${code}]`),
+    ...unseen.map(({ subject, why }) => `not looked at: ${subject}, ${why}`),
+  ]
   const [critical, warning] = (['critical', 'warning'] as const).map(
     (severity) => drifts.filter((each) => each.severity === severity).length,
   )

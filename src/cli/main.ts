@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander'
 import { OnehopError } from '../errors.ts'
 import { defaultMeshFile } from '../setup.ts'
+import { version } from '../version.ts'
 import { keepHeapSmall } from './keep-heap-small.ts'
 import { answer } from './output.ts'
 import type { ScanFlags } from './scan.ts'
@@ -13,8 +14,10 @@ const program = new Command('onehop')
   .description(
     'Moves services from NodePort + port map + Caddy to the Tailscale operator, one reversible change at a time.',
   )
+  .version(version)
   .exitOverride()
-  .configureOutput({ writeErr: () => {} })
+  // Errors are answered like results; the help of a command that is none by itself still goes to stderr.
+  .configureOutput({ outputError: () => {} })
   .showHelpAfterError(false)
 
 type Flags = {
@@ -180,14 +183,20 @@ try {
 } catch (thrown) {
   if (!(thrown instanceof CommanderError)) throw thrown
   // Help and version are no errors, though commander throws for them.
-  if (thrown.exitCode !== 0) {
-    const name = process.argv[2] ?? ''
+  if (thrown.code === 'commander.help') process.exitCode = thrown.exitCode
+  else if (thrown.exitCode !== 0) {
+    const command = commandOf(process.argv.slice(2))
     const json = process.argv.includes('--json')
-    await answer(name, { json }, async () => {
-      throw new OnehopError('flag-invalid', {
-        message: thrown.message.replace(/^error: /, ''),
-        command: name,
-      })
+    await answer(command || (process.argv[2] ?? ''), { json }, async () => {
+      const message = thrown.message.replace(/^error: /, '')
+      if (command === '') throw new OnehopError('command-unknown', { message })
+      throw new OnehopError('flag-invalid', { message, command })
     })
   }
+}
+
+/** The command that the first words name: one that is mistyped has no help of its own. */
+function commandOf(words: string[], parent = program): string {
+  const found = parent.commands.find((each) => each.name() === words[0])
+  return found ? [found.name(), commandOf(words.slice(1), found)].filter(Boolean).join(' ') : ''
 }

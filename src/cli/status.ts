@@ -1,5 +1,5 @@
 import Table from 'cli-table3'
-import { type DriftRecord, driftRecord, withoutTold } from '../drift-record.ts'
+import { type DriftRecord, driftRecord, withoutMarks } from '../drift-record.ts'
 import { isLost } from '../journal-records.ts'
 import { driftId } from '../plan/drift-kinds.ts'
 import { forgottenIn, isClusterService } from '../plan/mesh.ts'
@@ -97,7 +97,7 @@ export async function status({ mesh: file }: { mesh: string }): Promise<Answer> 
       services,
       forgotten,
       requests: running,
-      drift: drift ? { at: drift.at, drifts: drift.drifts.map(withoutTold) } : null,
+      drift: drift ? { at: drift.at, drifts: drift.drifts.map(withoutMarks) } : null,
       failed,
       policy: narrowing
         ? { state: narrowing.state, until: narrowing.until, failure: narrowing.failure ?? null }

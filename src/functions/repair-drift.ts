@@ -135,8 +135,13 @@ async function proveRepaired(step: Step, setup: Setup, drifts: Drift[]): Promise
       const found = await lookForDrift(await setup.work())
       const [unread] = found.failures
       if (unread) throw fromFailure(unread)
-      const left = found.drifts.filter((each) => subjects.has(each.subject))
-      if (left.length > 0) throw new OnehopError('drift-remains', { drifts: left.map(driftId).join('; ') })
+      const left = [
+        ...found.drifts.filter((each) => subjects.has(each.subject)).map(driftId),
+        ...found.unseen
+          .filter((each) => subjects.has(each.subject))
+          .map(({ subject, why }) => `${subject}, not looked at: ${why}`),
+      ]
+      if (left.length > 0) throw new OnehopError('drift-remains', { drifts: left.join('; ') })
     },
   })
 }

@@ -41,7 +41,7 @@ export const driftKinds = {
     severity: 'warning',
     part: 'cluster',
     mend: 'again:type',
-    means: 'a retired Service is a NodePort again',
+    means: 'a retired Service is a NodePort again, or of another type',
     covers: [],
   },
   'nodeport-gone': {

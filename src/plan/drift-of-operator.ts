@@ -54,9 +54,6 @@ export function operatorDrift({ mesh, snapshot, secret }: DriftFacts, standing: 
       kind: 'secret-changed',
       subject,
       what: `Secret ${namespace}/operator-oauth is ${secret === 'gone' ? 'gone' : 'not what the credential files say'}`,
-      // Gone, it does not say any more whose it was; another's must not be written over, and applying it refuses that.
-      mend: operator.ours || secret === 'gone' ? undefined : null,
-      cure: `compare it with operator.credentials of mesh.yaml`,
     })
   const absence = operator.running && operatorAbsence(mesh, snapshot)
   if (absence)

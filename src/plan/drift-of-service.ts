@@ -4,6 +4,7 @@ import type { ServiceFacts } from '../systems/kubernetes-facts.ts'
 import type { DriftFacts, Finding, Standing } from './drift.ts'
 import { lookup } from './lookup.ts'
 import { deviceName, hasOldPath, ingressName, proxyKey } from './paths.ts'
+import { operatorAbsence } from './preflight.ts'
 import { standingChange } from './states.ts'
 
 /** What is not as it was left of one service: its Service, its exposure, its proxy and device, and its device name. */
@@ -83,36 +84,60 @@ function ingressDrift({ snapshot }: DriftFacts, { service }: Standing, { ingress
 }
 
 /** Type and ports: as the retirement left them, else as they were when the service was moved. */
-function shapeDrift({ service, entry }: Standing, found: ServiceFacts): Finding[] {
+const shapeDrift = (standing: Standing, found: ServiceFacts): Finding[] => [
+  ...portsDrift(standing, found),
+  ...(standingChange(standing.entry, 'type') ? typeDrift(standing, found) : nodePortDrift(standing, found)),
+]
+
+/** Of what an Ingress exposes, no more is known than the port that it leads to. */
+function portsDrift({ service, entry }: Standing, found: ServiceFacts): Finding[] {
   const subject = service.name
-  const object = `Service ${service.service}`
-  const cause = found.typeManager && `field manager ${found.typeManager}`
-  if (standingChange(entry, 'type'))
-    return found.type === 'ClusterIP'
-      ? []
-      : [{ kind: 'type-back', subject, what: `${object} is a ${found.type} again`, cause }]
-  const seen = (standingChange(entry, 'expose')?.before as ExposeState | undefined)?.seen
-  if (!seen) return []
+  const wanted = seenOf(entry)?.ports ?? service.ports
+  const isWhole = seenOf(entry) !== undefined
   const numbers = (ports: Array<{ port: number }>) =>
     ports
       .map(({ port }) => port)
       .toSorted((a, b) => a - b)
       .join(', ')
-  const ports: Finding[] =
-    numbers(seen.ports) === numbers(found.ports)
-      ? []
-      : [
-          {
-            kind: 'ports-changed',
-            subject,
-            what: `${object} has the ports ${numbers(found.ports)}, it was moved with ${numbers(seen.ports)}`,
-            cure: `correct services.${subject}.ports in mesh.yaml, then onehop rollback ${subject} and onehop expose ${subject}`,
-          },
-        ]
-  if (!hasOldPath(service) || seen.type !== 'NodePort') return ports
+  const isThere = wanted.every(({ port }) => found.ports.some((each) => each.port === port))
+  if (isWhole ? numbers(wanted) === numbers(found.ports) : isThere) return []
+  return [
+    {
+      kind: 'ports-changed',
+      subject,
+      what: `Service ${service.service} has the ports ${numbers(found.ports)}, it was moved with ${numbers(wanted)}`,
+      cure: `correct services.${subject}.ports in mesh.yaml, then onehop rollback ${subject} and onehop expose ${subject}`,
+    },
+  ]
+}
+
+function typeDrift({ service }: Standing, found: ServiceFacts): Finding[] {
+  const subject = service.name
+  const object = `Service ${service.service}`
+  const cause = found.typeManager && `field manager ${found.typeManager}`
+  if (found.type === 'ClusterIP') return []
+  if (found.type === 'NodePort')
+    return [{ kind: 'type-back', subject, what: `${object} is a NodePort again`, cause }]
+  return [
+    {
+      kind: 'type-back',
+      subject,
+      what: `${object} is a ${found.type}, it was a ClusterIP`,
+      cause,
+      mend: null,
+      cure: `set its type where it is written, or name "type-back ${subject}" in drift.known if it is meant`,
+    },
+  ]
+}
+
+function nodePortDrift({ service, entry }: Standing, found: ServiceFacts): Finding[] {
+  const subject = service.name
+  const object = `Service ${service.service}`
+  const cause = found.typeManager && `field manager ${found.typeManager}`
+  const seen = seenOf(entry)
+  if (!hasOldPath(service) || seen?.type !== 'NodePort') return []
   if (found.type !== 'NodePort')
     return [
-      ...ports,
       {
         kind: 'nodeport-gone',
         subject,
@@ -127,9 +152,8 @@ function shapeDrift({ service, entry }: Standing, found: ServiceFacts): Finding[
       ? []
       : [`port ${port} has node port ${now}, it was ${nodePort}`]
   })
-  if (moved.length === 0) return ports
+  if (moved.length === 0) return []
   return [
-    ...ports,
     {
       kind: 'nodeport-changed',
       subject,
@@ -138,6 +162,9 @@ function shapeDrift({ service, entry }: Standing, found: ServiceFacts): Finding[
     },
   ]
 }
+
+const seenOf = (entry: Standing['entry']) =>
+  (standingChange(entry, 'expose')?.before as ExposeState | undefined)?.seen
 
 function endpointDrift({ snapshot }: DriftFacts, { service }: Standing, found: ServiceFacts): Finding[] {
   const ready = snapshot.cluster?.readyPorts[service.service] ?? []
@@ -161,9 +188,17 @@ function deviceDrift({ mesh, snapshot, paths }: DriftFacts, { service, entry }: 
   const subject = service.name
   const { namespace } = mesh.operator
   const proxy = snapshot.cluster?.proxies[proxyKey(service)]
+  const { operator } = snapshot.cluster ?? {}
+  // It takes the old device away and makes the new one: without it a rollback gets stuck half way.
+  const isAtWork = operator?.running && operatorAbsence(mesh, snapshot) === undefined
   // Rolling a retired service back brings its old path back: that is more than a repair may decide.
-  const anew = entry.state === 'moved' && hasOldPath(service) ? undefined : null
-  const cure = anew === null ? `onehop rollback ${subject}, then onehop expose ${subject}` : undefined
+  const anew = isAtWork && entry.state === 'moved' && hasOldPath(service) ? undefined : null
+  const byHand = `onehop rollback ${subject}, then onehop expose ${subject}`
+  const cure = !isAtWork
+    ? 'first the operator must run and be on the tailnet; then onehop drift'
+    : anew === null
+      ? byHand
+      : undefined
   const pods = `kubectl -n ${namespace} describe pod -l tailscale.com/parent-resource=${service.object}`
   if (!proxy)
     return [{ kind: 'proxy-missing', subject, what: `there is no proxy for ${service.service}`, cure: pods }]
@@ -177,7 +212,7 @@ function deviceDrift({ mesh, snapshot, paths }: DriftFacts, { service, entry }: 
       mend: anew,
       cure,
     })
-  else if (proxy.trouble)
+  else if (proxy.trouble && !proxy.mayPass)
     findings.push({
       kind: 'proxy-stuck',
       subject,
@@ -228,11 +263,12 @@ function deviceDrift({ mesh, snapshot, paths }: DriftFacts, { service, entry }: 
       cure: `onehop check ${subject}; to give it up: onehop rollback ${subject}`,
     })
   const [address] = proxy.addresses
-  if (path && address !== undefined && !path.magicDns.includes(address))
+  // An error's text is no answer.
+  if (Array.isArray(path?.magicDns) && address !== undefined && !path.magicDns.includes(address))
     findings.push({
       kind: 'name-elsewhere',
       subject,
-      what: `MagicDNS answers ${typeof path.magicDns === 'string' ? path.magicDns : path.magicDns.join(' ')} for ${name}, its device has ${address}`,
+      what: `MagicDNS answers ${path.magicDns.join(' ') || 'nothing'} for ${name}, its device has ${address}`,
       cure: 'tailscale dns status; is another device of that name on the tailnet?',
     })
   return findings

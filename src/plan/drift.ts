@@ -22,8 +22,8 @@ import type { Snapshot } from './snapshot.ts'
  * What is not as it was left, of everything that is moved or retired. Pure. What only follows from another drift of the
  * same service is not told beside it; what mesh.yaml calls known is folded away.
  *
- * `unread` names the parts that could not be looked at: of those nothing is known, neither that something is wrong nor
- * that it is right again.
+ * `unread` names the parts that could not be looked at, `unseen` the services: of those nothing is known, neither that
+ * something is wrong nor that it is right again.
  */
 export function findDrift(facts: DriftFacts): DriftFound {
   const { mesh, snapshot } = facts
@@ -47,12 +47,13 @@ export function findDrift(facts: DriftFacts): DriftFound {
   const covered = new Set(
     findings.flatMap(({ kind, subject }) => driftKinds[kind].covers.map((each) => `${each} ${subject}`)),
   )
-  const told = findings.filter((each) => !covered.has(driftId(each))).map(toDrift)
+  const told = joined(findings.filter((each) => !covered.has(driftId(each)))).map(toDrift)
   const isKnown = (each: Drift) => isNamed(each, mesh.drift.known)
   return {
     drifts: told.filter((each) => !isKnown(each)),
     known: told.filter(isKnown),
     unread: unreadParts(facts),
+    unseen: [...unseenServices(facts, standing), ...unseenPaths(facts)],
     failures: snapshot.failures,
     checked: standing.length,
   }
@@ -66,21 +67,26 @@ export type DriftFacts = {
   paths: Record<string, PathFacts>
   /** The user's own list of services, where mesh.yaml names one. */
   books?: string | undefined
-  /** The operator's Secret beside the credential files. */
-  secret?: 'same' | 'changed' | 'gone' | undefined
+  /** The operator's Secret beside the credential files; `other` where onehop did not install the operator. */
+  secret?: 'same' | 'changed' | 'gone' | 'other' | undefined
 }
 export type PathFacts = {
   silent: Array<{ name: string; port: number; message: string }>
+  /** The addresses of the name; an error's text where MagicDNS did not answer. */
   magicDns: string[] | string
 }
 export type DriftFound = {
   drifts: Drift[]
   known: Drift[]
   unread: DriftPart[]
+  unseen: Unseen[]
   failures: Failure[]
   /** How many services are moved or retired. */
   checked: number
 }
+
+/** A service that was not looked at, or that part of it, and why. */
+export type Unseen = { subject: string; part?: DriftPart; why: string }
 
 /** What a judge found; the table says the rest, unless `mend` says that this one cannot be mended. */
 export type Finding = {
@@ -102,6 +108,25 @@ export function standingOf(mesh: Mesh, journal: Entry[]): Standing[] {
     return entry && (entry.state === 'moved' || entry.state === 'retired') ? [{ service, entry }] : []
   })
 }
+
+/** One for each id: two routes of a service that lead elsewhere are told, and repaired, together. */
+function joined(findings: Finding[]): Finding[] {
+  const byId = new Map<string, Finding>()
+  for (const each of findings) {
+    const before = byId.get(driftId(each))
+    byId.set(driftId(each), before ? join(before, each) : each)
+  }
+  return [...byId.values()]
+}
+
+/** What cannot be mended of the one is not mended of the other either: a repair writes both. */
+const join = (one: Finding, other: Finding): Finding => ({
+  ...one,
+  what: `${one.what}; ${other.what}`,
+  mend: one.mend === null || other.mend === null ? null : one.mend,
+  cause: one.cause ?? other.cause,
+  cure: [...new Set([one.cure, other.cure])].filter((each) => each !== undefined).join('; ') || undefined,
+})
 
 function toDrift({ kind, subject, what, cause, cure, mend: own }: Finding): Drift {
   const { severity, mend: usual, means } = driftKinds[kind]
@@ -154,3 +179,21 @@ function unreadParts({ mesh, snapshot, books, secret }: DriftFacts): DriftPart[]
     ...(mesh.books !== undefined && books === undefined ? ['books' as const] : []),
   ]
 }
+
+/** Those on their way, and those that mesh.yaml does not name any more: of what is restored there is nothing to see. */
+function unseenServices({ snapshot }: DriftFacts, standing: Standing[]): Unseen[] {
+  const seen = new Set(standing.map(({ service }) => service.name))
+  return snapshot.journal
+    .filter(({ service, state }) => state !== 'restored' && !seen.has(service))
+    .map(({ service, state }) => ({
+      subject: service,
+      why: state === 'moved' || state === 'retired' ? 'mesh.yaml does not name it' : `it is ${state}`,
+    }))
+}
+
+const unseenPaths = ({ paths }: DriftFacts): Unseen[] =>
+  Object.entries(paths).flatMap(([subject, { magicDns }]) =>
+    typeof magicDns === 'string'
+      ? [{ subject, part: 'paths' as const, why: `MagicDNS does not answer for its name: ${magicDns}` }]
+      : [],
+  )

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import { z } from 'zod'
 import { OnehopError } from '../errors.ts'
+import { cronProblem } from './cron.ts'
 import { driftKindNames, isDriftName } from './drift-kinds.ts'
 
 /**
@@ -16,6 +17,7 @@ export function parseMesh(text: string, file: string): Mesh {
   const [broken] = document.errors
   if (broken)
     throw new OnehopError('mesh-invalid', { file, problems: broken.message.split('\n')[0] ?? 'no YAML' })
+  if (document.contents === null) throw new OnehopError('mesh-invalid', { file, problems: 'it is empty' })
   const parsed = meshSchema.safeParse(document.toJS())
   if (!parsed.success) throw new OnehopError('mesh-invalid', { file, problems: problemsOf(parsed.error) })
   return withPaths(parsed.data, dirname(resolve(file)))
@@ -230,9 +232,13 @@ const meshSchema = z
       .strictObject({
         cron: z
           .string()
-          .regex(/^\S+( \S+){4}$/, 'expected five fields, like */15 * * * *')
+          .regex(/^\S+( \S+){4}$/, { error: 'expected five fields, like */15 * * * *', abort: true })
+          .superRefine((schedule, context) => {
+            const message = cronProblem(schedule)
+            if (message !== undefined) context.addIssue({ code: 'custom', message })
+          })
           .default('*/15 * * * *'),
-        zone: z.string().min(1).optional(),
+        zone: z.string().refine(isZone, 'expected a time zone, like Europe/Paris').optional(),
         repair: repair.default(false),
         known: z
           .array(
@@ -303,6 +309,15 @@ const meshSchema = z
         })
     }
   })
+
+/** Intl takes offsets as well, which the engine does not. */
+function isZone(timeZone: string): boolean {
+  try {
+    return /^[A-Z]/i.test(timeZone) && Boolean(new Intl.DateTimeFormat('en', { timeZone }))
+  } catch {
+    return false
+  }
+}
 
 /** The machine whose Caddy serves the routes, where their sites have its name: it is the one that the worker runs on. */
 function machineOfRoutes({ tailnet, services }: Pick<z.output<typeof meshSchema>, 'tailnet' | 'services'>) {

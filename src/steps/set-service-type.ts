@@ -33,7 +33,9 @@ export const setServiceType = {
   /**
    * Compare-and-swap: only if the Service is the one of `from` and of its type and nodePorts (or already those of `to`).
    *
-   * @throws OnehopError service-missing, service-recreated, changed-by-others, nodeport-taken
+   * `force` takes the place of another NodePort, never of another type.
+   *
+   * @throws OnehopError service-missing, service-recreated, changed-by-others, service-type-kept, nodeport-taken
    */
   async write({ kubernetes }: Systems, { from, to, undo, service, force = false }: Write): Promise<void> {
     const object = `${to.namespace}/${to.name}`
@@ -47,6 +49,8 @@ export const setServiceType = {
         service,
       })
     if (undo) return kubernetes.restoreServiceType(facts, to)
+    if (facts.type !== 'NodePort' && facts.type !== 'ClusterIP')
+      throw new OnehopError('service-type-kept', { object, type: facts.type })
     return kubernetes.setServiceType(facts, 'ClusterIP')
   },
 }

@@ -50,6 +50,8 @@ export type ProxyFacts = {
   /** It asks for a new login key, which the operator gives to no proxy of this kind (tailscale#20744). */
   keySpent?: boolean
   trouble?: string
+  /** The trouble is young, and may pass by itself. */
+  mayPass?: boolean
 }
 export type OperatorFacts = { version: string; ours: boolean; running: boolean; message: string }
 
@@ -146,7 +148,12 @@ export const secretOf = ({ data }: V1Secret) => {
   }
 }
 
-export const podOf = (pod: V1Pod) => ({ uid: pod.metadata?.uid, trouble: podTrouble(pod) })
+export const podOf = (pod: V1Pod) => {
+  const { message: trouble, since } = troubleOf(pod) ?? {}
+  const mayPass = since !== undefined && Date.now() - new Date(since).getTime() < fewMinutes
+  return { uid: pod.metadata?.uid, trouble, mayPass }
+}
+const fewMinutes = 300_000
 
 export function proxyOf(
   { fqdn, deviceId, httpsEndpoint, addresses, podUid, keySpent }: ReturnType<typeof secretOf>,
@@ -161,20 +168,32 @@ export function proxyOf(
     ...(destination && { destination }),
     ...(keySpent && { keySpent }),
     ...(trouble && { trouble }),
+    ...(!keySpent && pod?.mayPass && { mayPass: true }),
     addresses,
     current: pod?.uid !== undefined && podUid === pod.uid,
   }
 }
 
 /** Why a pod does not start, if kubelet has said so. */
-export function podTrouble(pod: V1Pod): string | undefined {
-  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]
-  const waiting = statuses
+export const podTrouble = (pod: V1Pod): string | undefined => troubleOf(pod)?.message
+
+/** `since` is there where kubelet or the scheduler goes on trying: a program that crashes, a node that has no room yet. */
+function troubleOf({ status }: V1Pod): { message: string; since?: Date | undefined } | undefined {
+  const containers = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])]
+  const waiting = containers
     .map((each) => each.state?.waiting)
     .find((each) => each?.reason && !['PodInitializing', 'ContainerCreating'].includes(each.reason))
-  if (waiting) return `${waiting.reason}${waiting.message ? `: ${waiting.message.slice(0, 200)}` : ''}`
-  const unscheduled = pod.status?.conditions?.find(
+  if (waiting) {
+    const message = `${waiting.reason}${waiting.message ? `: ${waiting.message.slice(0, 200)}` : ''}`
+    return { message, ...(waiting.reason === 'CrashLoopBackOff' && { since: status?.startTime }) }
+  }
+  const unscheduled = status?.conditions?.find(
     (each) => each.type === 'PodScheduled' && each.status === 'False',
   )
-  return unscheduled && `${unscheduled.reason}: ${unscheduled.message}`
+  return (
+    unscheduled && {
+      message: `${unscheduled.reason}: ${unscheduled.message}`,
+      since: unscheduled.lastTransitionTime,
+    }
+  )
 }

@@ -347,6 +347,12 @@ export function createKubernetes({
         )
       )
     },
+    /** Whether onehop made the ProxyClass, and so the installation: it says so still when the Secret is gone. */
+    async isOurProxyClass(name: string): Promise<boolean> {
+      const read = custom.getClusterCustomObject({ ...proxyClasses, name })
+      const found = (await call(`reading ProxyClass ${name}`, orMissing(read))) as ProxyClass | undefined
+      return found?.metadata?.labels?.[managedBy] === fieldManager
+    },
     /** Our default ProxyClass: a control-plane taint is tolerated (Talos has one again after a reboot), images are not pulled anew. */
     async applyProxyClass(name: string): Promise<void> {
       const container = { imagePullPolicy: 'IfNotPresent' }
@@ -372,7 +378,10 @@ export function createKubernetes({
   }
 }
 
-type ProxyClass = { status?: { conditions?: Array<{ type: string; status: string }> } }
+type ProxyClass = {
+  metadata?: { labels?: Record<string, string> }
+  status?: { conditions?: Array<{ type: string; status: string }> }
+}
 
 /** An annotation that gives an object another version, and is withdrawn at once. */
 const fenceMark = () => ({ annotations: { 'onehop.dev/fence': new Date().toISOString() } })

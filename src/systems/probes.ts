@@ -10,12 +10,16 @@ export const magicDns = '100.100.100.100'
 /** What a client sees, from this machine. A probe never throws: a failure is an answer. */
 export function createProbes() {
   return {
+    /** IPv4 addresses of a name by MagicDNS alone, none where it knows no such name; an error's text where it does not answer. */
+    async magicDns(name: string): Promise<string[] | string> {
+      return askMagicDns(name).catch((thrown: NodeJS.ErrnoException) =>
+        ['ENOTFOUND', 'ENODATA'].includes(thrown.code ?? '') ? [] : messageOf(thrown),
+      )
+    },
     /** IPv4 addresses of a name, by MagicDNS and by the system's resolver; an error's text where there is none. */
     async resolve(name: string): Promise<{ magicDns: string[] | string; system: string[] | string }> {
-      const resolver = new Resolver({ timeout: 2000, tries: 1 })
-      resolver.setServers([magicDns])
       const [magic, system] = await Promise.all([
-        resolver.resolve4(name).catch(messageOf),
+        askMagicDns(name).catch(messageOf),
         lookup(name, { family: 4, all: true }).then((all) => all.map((each) => each.address), messageOf),
       ])
       return { magicDns: magic, system }
@@ -72,6 +76,12 @@ export type Answer =
   | { ok: false; ms: number; message: string; refused: boolean }
 
 const timeout = 2000
+
+function askMagicDns(name: string): Promise<string[]> {
+  const resolver = new Resolver({ timeout, tries: 1 })
+  resolver.setServers([magicDns])
+  return resolver.resolve4(name)
+}
 
 /** A reload of Caddy resets some new connections (listener swap): one reset is tried again, and only one. */
 async function timed(probe: () => Promise<{ identity?: string }>): Promise<Answer> {

@@ -10,10 +10,13 @@ export async function takeSnapshot({
   mesh,
   systems,
   journal,
+  names = true,
 }: {
   mesh: Mesh
   systems: Systems
   journal: Journal
+  /** Whether this machine's resolvers are asked: the system's cannot be given up where nobody answers it. */
+  names?: boolean
 }): Promise<Snapshot> {
   const failures: Failure[] = []
   const part = <T>(read: () => Promise<T>): Promise<T | undefined> =>
@@ -23,7 +26,7 @@ export async function takeSnapshot({
     })
   const [cluster, tailnet, caddy] = await Promise.all([
     part(() => readCluster(mesh, systems)),
-    part(() => readTailnet(systems)),
+    part(() => readTailnet(systems, names)),
     part(() => readCaddy(systems)),
   ])
   return {
@@ -70,14 +73,18 @@ export async function readCluster(
   }
 }
 
-async function readTailnet({ tailscale, probes }: Systems): Promise<NonNullable<Snapshot['tailnet']>> {
+async function readTailnet(
+  { tailscale, probes }: Systems,
+  names: boolean,
+): Promise<NonNullable<Snapshot['tailnet']>> {
   const [devices, policy, peers] = await Promise.all([
     tailscale.devices(),
     tailscale.policy(),
     tailscale.peers(),
   ])
   const [name, peer] = Object.entries(peers)[0] ?? []
-  const dns = name && peer ? { name, expected: peer.addresses, ...(await probes.resolve(name)) } : undefined
+  const dns =
+    names && name && peer ? { name, expected: peer.addresses, ...(await probes.resolve(name)) } : undefined
   return { devices, tagOwners: tagOwnersOf(policy.text), policy: policy.text, peers, ...(dns && { dns }) }
 }
 

@@ -126,6 +126,8 @@ test('of drift, what stood at the last look, and nothing once it is over', async
   const told = async () =>
     Object.keys((await scrape()).values).filter((key) => key.startsWith('onehop_drift'))
   expect(await told()).toEqual([])
+  // Before the first look there is no file, and that is no fault.
+  expect((await scrape()).values).toMatchObject({ 'onehop_state_readable{part="journal"}': 1 })
   const drift: Drift = {
     kind: 'no-endpoints',
     subject: 'redis',
@@ -133,9 +135,9 @@ test('of drift, what stood at the last look, and nothing once it is over', async
     what: 'Service apps/redis has no ready endpoint for port 6379',
     cure: 'kubectl get pods',
   }
-  await driftRecord(journal).note({ drifts: [drift], unread: [] })
+  await driftRecord(journal).note({ drifts: [drift], unread: [], unseen: [] })
   expect(await told()).toEqual(['onehop_drift{kind="no-endpoints",subject="redis",severity="critical"}'])
-  await driftRecord(journal).note({ drifts: [], unread: [] })
+  await driftRecord(journal).note({ drifts: [], unread: [], unseen: [] })
   expect(await told()).toEqual([])
 })
 

@@ -129,6 +129,7 @@ export function createMemoryKubernetes({ effect, cluster, by, written }: Options
     operator: () =>
       get('operator', () => ({ version: '1.102.4', ours: true, running: true, message: '1 replicas ready' })),
     oauthSecretState: () => get('oauthSecretState', () => 'same' as const),
+    isOurProxyClass: () => get('isOurProxyClass', () => true),
     proxyClassReady: () => get('proxyClassReady', () => true),
     applyNamespace: () => get('applyNamespace', () => undefined),
     applyOAuthSecret: () => get('applyOAuthSecret', () => undefined),

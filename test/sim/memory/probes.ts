@@ -27,6 +27,10 @@ export function createMemoryProbes({ effect, cluster, by, running }: Options): P
         const reached = adaptedDials(running(), site).map((dial) => reach(cluster, dial))
         return reached.length > 0 && !reached.includes(undefined) ? reached[0] : undefined
       }),
+    magicDns: (name) =>
+      effect(by, { system: 'probes', what: `MagicDNS ${name}` }, () =>
+        [...cluster.devices.values()].filter((each) => each.name === name).map((each) => each.address),
+      ),
     resolve: (name) =>
       effect(by, { system: 'probes', what: `resolve ${name}` }, () => {
         const device = [...cluster.devices.values()].find((each) => each.name === name)

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { driftRecord, mostRepairs } from '../../../src/drift-record.ts'
 import { OnehopError } from '../../../src/errors.ts'
 import { checkDrift } from '../../../src/functions/check-drift.ts'
 import { openJournal } from '../../../src/journal.ts'
@@ -27,7 +28,7 @@ const meshFile = {
 }
 
 /** A cluster in which somebody has exposed a Service by hand, which is drift; and all that was told of it. */
-async function strangersWorld({ webhook }: { webhook?: () => Promise<void> } = {}) {
+async function strangersWorld({ webhook, books }: { webhook?: () => Promise<void>; books?: string } = {}) {
   const mesh = parseMesh(JSON.stringify(meshFile), join(folder, 'mesh.yaml'))
   const journal = await openJournal(folder)
   const expose = { value: 'true', manager: 'kubectl' }
@@ -57,7 +58,9 @@ async function strangersWorld({ webhook }: { webhook?: () => Promise<void> } = {
       running: async () => ({}),
     },
     webhook: { post: webhook },
+    books: { read: async () => books },
   }
+  if (books !== undefined) Object.assign(mesh, { books: '/BOOKS.md', drift: { ...mesh.drift, repair: true } })
   if (webhook) Object.assign(mesh.drift, { webhookFile: join(import.meta.dirname, 'check-drift.test.ts') })
   const work = { mesh, journal, systems } as unknown as Work
   const setup: Setup = { mesh: async () => mesh, journal: async () => journal, work: async () => work }
@@ -69,7 +72,7 @@ async function strangersWorld({ webhook }: { webhook?: () => Promise<void> } = {
     },
   }
   const step = createStep(engine, (_, __, look) => look())
-  return { world, check: () => checkDrift(step, { setup, request: 'r' }) }
+  return { world, journal, check: () => checkDrift(step, { setup, request: 'r' }) }
 }
 
 const told = ({ sent }: { sent: Sent[] }) =>
@@ -98,7 +101,7 @@ test('while the cluster cannot be read nothing is over', async () => {
   expect(told(world)).toHaveLength(1)
 })
 
-test('a webhook that does not take the news gets them again at the next look; the events have the same ids', async () => {
+test('a webhook that does not take the news gets them again at the next look; the events are sent once', async () => {
   let refusals = 1
   const posted: number[] = []
   const { world, check } = await strangersWorld({
@@ -111,7 +114,46 @@ test('a webhook that does not take the news gets them again at the next look; th
   await check()
   await check()
   expect(posted).toEqual([1, 0])
-  const ids = world.sent.map((each) => each.id)
-  expect(ids).toHaveLength(2)
-  expect(ids[0]).toBe(ids[1])
+  expect(told(world)).toEqual(['mesh/drift.detected exposed-elsewhere apps/by-hand info'])
+})
+
+test('a dead webhook does not keep the end of a drift from being told as an event', async () => {
+  const { world, check } = await strangersWorld({
+    webhook: async () => {
+      throw new OnehopError('policy-test-failed', {})
+    },
+  })
+  await check()
+  world.services = []
+  await check()
+  await check()
+  expect(told(world)).toEqual([
+    'mesh/drift.detected exposed-elsewhere apps/by-hand info',
+    'mesh/drift.resolved exposed-elsewhere apps/by-hand info',
+  ])
+})
+
+const booksOfOthers = '<!-- onehop: begin -->\n| a row of nobody |\n<!-- onehop: end -->\n'
+const asked = ({ sent }: { sent: Sent[] }) =>
+  sent.filter(({ name }) => name === 'mesh/drift.repair.requested')
+
+test('a repair is asked for as long as it is not left to a person', async () => {
+  const { world, journal, check } = await strangersWorld({ books: booksOfOthers })
+  expect(await check()).toMatchObject({ repairs: ['books-edited books'] })
+  expect(asked(world)).toMatchObject([{ data: { drifts: ['books-edited books'] } }])
+  for (let time = 0; time < mostRepairs; time++)
+    await driftRecord(journal).claimRepairs(['books-edited books'])
+  expect(await check()).toMatchObject({ repairs: [] })
+  expect(asked(world)).toHaveLength(1)
+})
+
+test('while a repair is under way no other is asked for', async () => {
+  const { world, journal, check } = await strangersWorld({ books: booksOfOthers })
+  const repair = { id: 'repair', event: 'mesh/drift.repair.requested', data: {}, run: 'run' }
+  await journal.beginRequest(repair, 60)
+  await check()
+  expect(asked(world)).toEqual([])
+  await journal.beginRequest(repair, -1)
+  await check()
+  expect(asked(world)).toHaveLength(1)
 })

@@ -234,9 +234,11 @@ const cases: Case[] = [
   ['hostname-changed qdrant', (f) => { of(f, 'qdrant').annotations['tailscale.com/hostname'] = kubectl('q') }, /is q, it was qdrant/, true],
   ['tag-edited qdrant', (f) => { of(f, 'qdrant').annotations['tailscale.com/tags'] = kubectl('tag:x') }, /keeps the tag that it has/, true],
   ['type-back redis', (f) => { of(f, 'redis').type = 'NodePort' }, /is a NodePort again/, true],
+  ['type-back redis', (f) => { of(f, 'redis').type = 'LoadBalancer' }, /is a LoadBalancer, it was a ClusterIP/, false],
   ['nodeport-gone qdrant', (f) => { of(f, 'qdrant').type = 'ClusterIP' }, /it was a NodePort/, false],
   ['nodeport-changed qdrant', (f) => { of(f, 'qdrant').ports = [{ name: '', port: 6333, nodePort: 31000 }] }, /node port 31000, it was 6333/, false],
   ['ports-changed qdrant', (f) => { of(f, 'qdrant').ports.push({ name: 'x', port: 9, nodePort: 9 }) }, /has the ports 9, 6333/, false],
+  ['ports-changed redis', (f) => { of(f, 'redis').ports = [{ name: '', port: 6380 }] }, /has the ports 6380, it was moved with 6379/, false],
   ['no-endpoints qdrant', (f) => { f.snapshot.cluster.readyPorts['apps/qdrant'] = [] }, /no ready endpoint for port 6333/, false],
   ['device-renamed qdrant', (f) => { proxyOf(f, 'qdrant').fqdn = 'qdrant-1.a.ts.net' }, /is called qdrant-1.a.ts.net/, true],
   ['device-offline qdrant', (f) => { Object.assign(f.snapshot.tailnet.devices[2] ?? {}, { online: false }) }, /not connected/, false],
@@ -251,6 +253,7 @@ const cases: Case[] = [
   ['operator-deaf operator', (f) => { f.snapshot.tailnet.devices.pop() }, /not on the tailnet/, false],
   ['namespace-label-gone operator', (f) => { f.snapshot.cluster.namespaces.tailscale = '' }, /enforces nothing/, true],
   ['secret-changed operator', (f) => { f.secret = 'changed' }, /not what the credential files say/, true],
+  ['secret-changed operator', (f) => { f.secret = 'gone'; operatorOf(f).ours = false }, /operator-oauth is gone/, true],
   ['grant-gone redis', (f) => withPolicy(f, without(/"src": \["panda"\].*onehop: redis/)), /has lost grants/, true],
   ['grant-widened redis', (f) => withPolicy(f, (text) => text.replace('{"src": ["panda"], "dst": ["tag:svc-redis"]', '{"src": ["panda", "joel@"], "dst": ["tag:svc-redis"]')), /lets more in/, true],
   ['grant-widened redis', (f) => withPolicy(f, (text) => text.replace('"grants": [\n', '"grants": [\n    {"src": ["clanker"], "dst": ["tag:svc-redis"], "ip": ["*"]},\n')), /lets clanker reach tag:svc-redis:6379/, false],
@@ -289,8 +292,40 @@ test.for(cases)(
 test('what only follows is not told beside its cause', () => {
   const facts = healthy()
   facts.snapshot.tailnet.devices.splice(2, 1)
-  facts.paths.qdrant = { silent: [{ name: 'q', port: 6333, message: 'no answer' }], magicDns: 'ENOTFOUND' }
+  facts.paths.qdrant = { silent: [{ name: 'q', port: 6333, message: 'no answer' }], magicDns: [] }
   expect(findDrift(facts).drifts.map(driftId)).toEqual(['device-deleted qdrant'])
+})
+
+test('two routes of one service that lead elsewhere are one drift, mended only where both can be', () => {
+  const second = 'https://q.a.ts.net'
+  const of = (upstream: string) => {
+    const facts = healthy()
+    const change = facts.snapshot.journal[0]?.changes.find((each) => each.id === 'switch')
+    const add = (state: unknown, to: string) =>
+      (state as { routes: unknown[] }).routes.push({ site: second, upstream: to })
+    add(change?.before, 'localhost:6333')
+    add(change?.target, 'qdrant.a.ts.net:6333')
+    facts.snapshot.caddy.text = facts.snapshot.caddy.text.replace('qdrant.a.ts.net:6333', 'localhost:6333')
+    facts.snapshot.caddy.text += `${second} {\n\treverse_proxy ${upstream}\n}\n`
+    return findDrift(facts).drifts
+  }
+  const [both, ...others] = of('localhost:6333')
+  expect(others).toEqual([])
+  expect(both).toMatchObject({ kind: 'route-elsewhere', mend: 'again:switch' })
+  expect(both?.what).toMatch(/panda.a.ts.net:6443 goes to.*; .*q.a.ts.net goes to/)
+  const [one] = of('a:1 b:2')
+  expect(one?.mend).toBeUndefined()
+  expect(one?.cure).toContain(`lead ${second} to`)
+})
+
+test('where the ports at the move were not kept, as of an Ingress, those of mesh.yaml are missed', () => {
+  const facts = healthy()
+  const expose = facts.snapshot.journal[0]?.changes.find((each) => each.id === 'expose')
+  Object.assign(expose?.before ?? {}, { seen: undefined })
+  of(facts, 'qdrant').ports.push({ name: 'x', port: 9 })
+  expect(findDrift(facts).drifts).toEqual([])
+  of(facts, 'qdrant').ports.shift()
+  expect(findDrift(facts).drifts.map(driftId)).toEqual(['ports-changed qdrant'])
 })
 
 test('a retired service is not rolled back by a repair', () => {
@@ -303,6 +338,25 @@ test('a retired service is not rolled back by a repair', () => {
     cure: expect.stringContaining('onehop rollback redis'),
   })
   expect(drift?.mend).toBeUndefined()
+})
+
+test.for<[string, (facts: Changeable) => void]>([
+  ['down', (f) => { operatorOf(f).running = false }],
+  ['off the tailnet', (f) => { f.snapshot.tailnet.devices.pop() }],
+  ['gone', (f) => { delete f.snapshot.cluster.operator }],
+])('nothing is moved anew while the operator is %s', ([, make]) => {
+  const facts = healthy()
+  Object.assign(proxyOf(facts, 'qdrant'), { keySpent: true })
+  make(facts)
+  const drift = findDrift(facts).drifts.find((each) => each.kind === 'login-key-spent')
+  expect(drift).toMatchObject({ cure: expect.stringContaining('first the operator must run') })
+  expect(drift?.mend).toBeUndefined()
+}) // biome-ignore format: one line for each case
+
+test('a proxy whose trouble may pass by itself is not stuck yet', () => {
+  const facts = healthy()
+  Object.assign(proxyOf(facts, 'qdrant'), { trouble: 'CrashLoopBackOff', mayPass: true })
+  expect(findDrift(facts).drifts).toEqual([])
 })
 
 test('a name that somebody else holds is freed first: another device would get the next suffix', () => {
@@ -338,6 +392,18 @@ test('what mesh.yaml calls known is folded away, by kind or by kind and subject'
   expect(findDrift(facts).drifts.map(driftId)).toEqual(['no-endpoints qdrant'])
 })
 
+test('a MagicDNS that does not answer is no other address: the paths of that service are not seen', () => {
+  const facts = healthy()
+  Object.assign(facts.paths.qdrant ?? {}, { magicDns: 'queryA ETIMEOUT qdrant.a.ts.net' })
+  const { drifts, unseen } = findDrift(facts)
+  expect(drifts).toEqual([])
+  expect(unseen).toMatchObject([
+    { subject: 'qdrant', part: 'paths', why: expect.stringContaining('ETIMEOUT') },
+  ])
+  Object.assign(facts.paths.qdrant ?? {}, { magicDns: [] })
+  expect(findDrift(facts).drifts.map(driftId)).toEqual(['name-elsewhere qdrant'])
+})
+
 test('of what could not be read nothing is said, and it is named', () => {
   const facts = healthy()
   const { cluster: _, tailnet: __, caddy: ___, ...rest } = facts.snapshot
@@ -351,7 +417,10 @@ test('what is restored, on its way or unknown to mesh.yaml is not looked at', ()
   facts.snapshot.cluster.services = []
   for (const each of facts.snapshot.journal) each.state = 'rolling-back'
   facts.books = writeBlock('# Books\n', [], '/BOOKS.md')
-  expect(findDrift(facts)).toMatchObject({ drifts: [], checked: 0 })
+  const unseen = ['qdrant', 'redis'].map((subject) => ({ subject, why: 'it is rolling-back' }))
+  expect(findDrift(facts)).toMatchObject({ drifts: [], checked: 0, unseen })
+  for (const each of facts.snapshot.journal) each.state = 'restored'
+  expect(findDrift(facts)).toMatchObject({ drifts: [], checked: 0, unseen: [] })
 })
 
 describe('what is repaired by itself', () => {

@@ -47,6 +47,8 @@ describe('bad input is refused with its path and what was expected', () => {
       'kubernetes.context',
       'expected string',
     ],
+    ['a zone that is none', { ...wanted, drift: { zone: 'Europe/Pariss' } }, 'drift.zone', 'Europe/Paris'],
+    ['a minute that is none', { ...wanted, drift: { cron: '99 * * * *' } }, 'drift.cron', 'minutes from 0'],
     ['a tailnet that is no DNS name', { ...wanted, tailnet: 'Joel' }, 'tailnet', 'tail7af24.ts.net'],
     [
       'port 0',
@@ -195,6 +197,10 @@ describe('bad input is refused with its path and what was expected', () => {
     expect(message).toMatch(/line \d+/)
   })
 
+  test('an empty file, and one of comments alone', () => {
+    for (const text of ['', '\n', '# nothing yet\n'])
+      expect(refusal(text)).toMatchObject({ code: 'mesh-invalid', message: 'mesh.yaml: it is empty' })
+  })
   test('a key that stands twice', () => {
     expect(refusal('tailnet: a.net\ntailnet: b.net\n').message).toContain('unique')
   })

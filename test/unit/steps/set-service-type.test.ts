@@ -246,3 +246,18 @@ test.each([
 ])('the values of a release that hold the type: %s', (_, values, keys) => {
   expect(typeKeys(values, before)).toEqual(keys)
 })
+
+test('force takes the place of another NodePort, never of another type', async () => {
+  const to = setServiceType.target(before)
+  const again = { from: to, to, undo: false, force: true, service: 'redis' }
+  await using back = await noting({ get: nodePort })
+  await setServiceType.write(back.systems, again)
+  expect(back.patches).toHaveLength(1)
+  for (const type of ['LoadBalancer', 'ExternalName']) {
+    await using own = await noting({ get: { metadata, spec: { type, ports } } })
+    await expect(setServiceType.write(own.systems, again)).rejects.toMatchObject({
+      code: 'service-type-kept',
+    })
+    expect(own.patches).toEqual([])
+  }
+})
