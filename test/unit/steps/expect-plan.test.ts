@@ -41,7 +41,7 @@ function setupOf({ type = 'NodePort', away = false } = {}): Setup {
       ...{ adapt: async () => caddy.adapted, running: async () => caddy.running },
     },
   }
-  const journal = { list: async () => [] }
+  const journal = { list: async () => [], closeToAborts: async () => undefined }
   const work = { mesh, journal, systems } as unknown as Work
   return { mesh: async () => mesh, journal: async () => work.journal, work: async () => work }
 }
@@ -89,5 +89,5 @@ test('a migration by a plan that is outdated ends in its first step', async () =
   }
   const moving = { setup: setupOf({ type: 'ClusterIP' }), request: 'r', run: 'r', services, plan: hashNow }
   expect(await migrate(step, moving)).toMatchObject({ state: 'refused', failure: { code: 'plan-moved' } })
-  expect(steps).toEqual(['plan'])
+  expect(steps).toEqual(['plan', 'abort: look'])
 })
