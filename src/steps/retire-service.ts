@@ -33,12 +33,13 @@ export function preflightRetire(step: Step, { setup, request, run, service: name
     await provePath(systems, mesh, service)
     const facts = await systems.kubernetes.serviceType(service.namespace, service.object)
     if (!facts) throw new OnehopError('service-missing', { object: service.service })
-    refuseUnlisted(service, facts)
+    const { kept, note } = typeSource(facts, await releaseOf(systems, facts))
+    // A type that is left alone takes no node port away.
+    if (!kept) refuseUnlisted(service, facts)
     await refuseRoutes(work, service, facts)
     // A route that cannot be taken out alone is known before the first change.
     await removeCaddyRoute.read(systems, mesh, service)
     await refuseUse(work, service, entry, forced)
-    const { kept, note } = typeSource(facts, await releaseOf(systems, facts))
     const { attempt } = await journal.beginRetire(name, { request, run })
     return { attempt, kept, notes: [note] }
   })
