@@ -13,9 +13,8 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const enter = join(root, 'sandbox/enter.ts')
 const quiet = ['--disable-warning=ExperimentalWarning']
 // About half of the time of the real project: much of it is waiting, so the rest runs beside it, in a world of its own.
-const firstWorld = ['drift', 'one-end-state', 'engine-lost', 'stale-clicks'].map(
-  (name) => `test/real/${name}.test.ts`,
-)
+const slow = ['drift', 'one-end-state', 'engine-lost', 'stale-clicks', 'cancelled', 'many-rollbacks']
+const firstWorld = slow.map((name) => `test/real/${name}.test.ts`)
 const results = mkdtempSync(join(tmpdir(), 'onehop-test-'))
 const counts = { passed: 0, failed: 0, skipped: 0 }
 const failures: string[] = []
