@@ -14,7 +14,8 @@ export const debianFolder = join(cacheFolder, 'debian')
  * ending. Everything runs in the one without a name; only the tests use the other as well.
  */
 export const worlds = ['', '-second'] as const
-export const world = worlds.find((ending) => ending === process.env.ONEHOP_WORLD) ?? ''
+export type World = (typeof worlds)[number]
+export const world: World = worlds.find((ending) => ending === process.env.ONEHOP_WORLD) ?? ''
 
 /** The folder of this world: servers' data, logs and the homes of panda and clanker-001. */
 export const runFolder = join(cacheFolder, `run${world}`)

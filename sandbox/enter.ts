@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { cacheFolder, runFolder, world } from './cache.ts'
+import { fileURLToPath } from 'node:url'
+import { execa } from 'execa'
+import { cacheFolder, runFolder, type World, world } from './cache.ts'
 import { createCgroups, removeCgroups } from './cgroups.ts'
 import { holdLock } from './lock.ts'
 
@@ -27,6 +29,17 @@ export async function runInside(file: string, args: string[] = []): Promise<numb
     await removeCgroups()
     rmSync(runFolder, { recursive: true, force: true })
   }
+}
+
+/** The same in the world of that ending, by a process of its own: the tests have two worlds side by side. */
+export async function runInWorld(ending: World, file: string, args: string[] = []): Promise<number> {
+  const self = fileURLToPath(import.meta.url)
+  const { exitCode } = await execa(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', self, file, ...args],
+    { stdio: 'inherit', reject: false, env: { ONEHOP_WORLD: ending } },
+  )
+  return exitCode ?? 1
 }
 
 /** True in a process that `runInside` started, and in its children. */

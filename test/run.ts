@@ -3,15 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
-import { worlds } from '../sandbox/cache.ts'
+import { type World, worlds } from '../sandbox/cache.ts'
+import { runInWorld } from '../sandbox/enter.ts'
 import { prepareSandbox } from '../sandbox/prepare.ts'
 import { messageOf } from '../src/errors.ts'
 
 // `npm test`: format, lint, types, unused code, then every test; `npm run test:unit` only those that need no server.
 // The last line is `N passed, N failed, N skipped`, and the exit code says the same.
 const root = fileURLToPath(new URL('..', import.meta.url))
-const enter = join(root, 'sandbox/enter.ts')
-const quiet = ['--disable-warning=ExperimentalWarning']
 // About half of the time of the real project: much of it is waiting, so the rest runs beside it, in a world of its own.
 const slow = ['drift', 'one-end-state', 'engine-lost', 'stale-clicks', 'cancelled', 'many-rollbacks']
 const firstWorld = slow.map((name) => `test/real/${name}.test.ts`)
@@ -81,7 +80,7 @@ function outsideOfTests(project: string, code: number | undefined, why = 'see it
 }
 
 /** Runs one project, or a part of it in that world, and adds its counts; a run without a report is a failure of its own. */
-async function vitest(project: string, { world, args: more = [] }: { world?: string; args?: string[] } = {}) {
+async function vitest(project: string, { world, args: more = [] }: { world?: World; args?: string[] } = {}) {
   const report = join(results, `${project}${world ?? ''}.json`)
   const entry = join(root, 'node_modules/vitest/vitest.mjs')
   const args = [
@@ -93,12 +92,10 @@ async function vitest(project: string, { world, args: more = [] }: { world?: str
     `--outputFile.json=${report}`,
     ...more,
   ]
-  const way = world === undefined ? [entry] : [enter, entry]
-  const { exitCode: code } = await execa(process.execPath, [...quiet, ...way, ...args], {
-    stdio: 'inherit',
-    reject: false,
-    env: { ONEHOP_WORLD: world },
-  })
+  const code =
+    world === undefined
+      ? (await execa(process.execPath, [entry, ...args], { stdio: 'inherit', reject: false })).exitCode
+      : await runInWorld(world, entry, args)
   try {
     const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } = JSON.parse(
       readFileSync(report, 'utf8'),
