@@ -108,18 +108,13 @@ const notedShape = z.object({
   /** It came back after the last repair of an hour: it stays critical until it is gone. */
   raised: z.boolean().optional(),
 })
-/** At first there was one mark for both, `told`. */
-const withMarks = (value: unknown) => {
-  const { told, severity } = (value ?? {}) as Record<string, unknown>
-  return told === true ? { ...(value as object), sent: severity, posted: severity } : value
-}
 const recordSchema = z.object({
   version: z.literal(1),
   /** When it was last looked. */
   at: z.string(),
-  drifts: z.array(z.preprocess(withMarks, notedShape)),
+  drifts: z.array(notedShape),
   /** What is over and not told everywhere yet. */
-  resolved: z.array(z.preprocess(withMarks, notedShape.extend({ until: z.string() }))),
+  resolved: z.array(notedShape.extend({ until: z.string() })),
   /** When each was repaired, in milliseconds. */
   repairs: z.record(z.string(), z.array(z.number())),
 })

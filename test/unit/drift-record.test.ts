@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
@@ -61,18 +61,6 @@ test('what only one channel has taken is over only there, and new only to the ot
   expect(over.webhook).toEqual(nothing)
   await record.told(over.events, 'sent')
   expect(await record.note(none)).toMatchObject({ events: nothing, webhook: nothing })
-})
-
-test('a record of the time of one mark was told by both channels', async () => {
-  const record = await open()
-  await record.note(found)
-  const file = join(folder, 'drift.json')
-  const before = JSON.parse(readFileSync(file, 'utf8'))
-  writeFileSync(file, JSON.stringify({ ...before, drifts: [{ ...before.drifts[0], told: true }] }))
-  expect(await record.note(found)).toMatchObject({ events: nothing, webhook: nothing })
-  const over = await record.note(none)
-  expect(ids(over.events.resolved)).toEqual(['no-endpoints redis'])
-  expect(ids(over.webhook.resolved)).toEqual(['no-endpoints redis'])
 })
 
 test('what came and went untold is not told as over', async () => {
