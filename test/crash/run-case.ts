@@ -66,7 +66,8 @@ async function killAtPoint({ story, point, when, victim, link }: Case, row: Part
   }
   if (victim === 'worker' && link === 'serve') ageLocks()
   await victims[victim].back(pid)
-  await awaitEnd(id, { runIsLost: victim === 'engine' })
+  // By connect the engine notices a dead worker by its lease alone, two minutes long, and ends the run only then.
+  await awaitEnd(id, { runIsLost: victim === 'engine', seconds: link === 'connect' ? 240 : 90 })
 }
 
 /** What is wrong in the end: others than worker and engine may take a moment to be themselves again. */
