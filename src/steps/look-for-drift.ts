@@ -28,46 +28,49 @@ export async function lookForDrift(work: Work): Promise<DriftFound> {
   return findDrift(facts)
 }
 
+/**
+ * What is not well is asked again, all of it at once: a pod that restarts, or a way that changes from relay to direct, is
+ * silent for some seconds and no drift. That there is no such name counts at once.
+ */
 async function lookAtPaths(mesh: Mesh, systems: Systems, { journal, cluster }: Snapshot) {
-  const found = await inBatches(standingOf(mesh, journal), async ({ service }) => {
-    const [address] = cluster?.proxies[proxyKey(service)]?.addresses ?? []
-    return [service.name, await lookAtPath(mesh, systems, { service, address })] as const
-  })
-  return Object.fromEntries(found)
+  const paths: Record<string, PathFacts> = {}
+  const look = (services: ClusterService[]) =>
+    inBatches(services, async (service) => {
+      paths[service.name] = await lookAtPath(mesh, systems, service)
+    })
+  const services = standingOf(mesh, journal).map((each) => each.service)
+  await look(services)
+  for (const pause of [1000, 3000]) {
+    const unwell = services.filter((each) => {
+      const [address] = cluster?.proxies[proxyKey(each)]?.addresses ?? []
+      return !isWell(paths[each.name], address)
+    })
+    if (unwell.length === 0) break
+    await new Promise((resolve) => setTimeout(resolve, pause))
+    await look(unwell)
+  }
+  return paths
 }
 
-type Looked = { service: ClusterService; address: string | undefined }
+function isWell(path: PathFacts | undefined, address: string | undefined): boolean {
+  if (typeof path?.magicDns === 'string') return false
+  const { magicDns = [], silent = [] } = path ?? {}
+  const isElsewhere = magicDns.length > 0 && address !== undefined && !magicDns.includes(address)
+  return silent.length === 0 && !isElsewhere
+}
 
 /** MagicDNS alone is asked for the name: the system's look-up cannot be given up where nobody answers it. */
-async function lookAtPath(mesh: Mesh, { probes }: Systems, { service, address }: Looked): Promise<PathFacts> {
-  const magicDns = await askedAgain(
-    () => probes.magicDns(deviceName(mesh, service)),
-    (answer) =>
-      typeof answer !== 'string' && (address === undefined ? answer.length > 0 : answer.includes(address)),
-  )
+async function lookAtPath(mesh: Mesh, { probes }: Systems, service: ClusterService): Promise<PathFacts> {
+  const magicDns = await probes.magicDns(deviceName(mesh, service))
   // Without an address there is nothing to dial, and it is the name that is told.
   if (typeof magicDns === 'string' || magicDns.length === 0) return { magicDns, silent: [] }
-  const answers = await askedAgain(
-    () => probeDevice(probes, mesh, service),
-    (all) => all.every((each) => each.answer.ok),
-  )
+  const answers = await probeDevice(probes, mesh, service)
   return {
     magicDns,
     silent: answers.flatMap(({ target, answer }) =>
       answer.ok ? [] : [{ name: target.host, port: target.port, message: answer.message }],
     ),
   }
-}
-
-/** A pod that restarts, or a way that changes from relay to direct, is silent for some seconds and no drift. */
-async function askedAgain<T>(ask: () => Promise<T>, isWell: (answer: T) => boolean): Promise<T> {
-  let answer = await ask()
-  for (const pause of [1000, 3000]) {
-    if (isWell(answer)) break
-    await new Promise((resolve) => setTimeout(resolve, pause))
-    answer = await ask()
-  }
-  return answer
 }
 
 /**

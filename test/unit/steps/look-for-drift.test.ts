@@ -108,7 +108,7 @@ test('a Secret that is gone is ours to write again where the ProxyClass says tha
   expect((await look()).drifts).toMatchObject([{ kind: 'secret-changed', mend: 'secret' }])
 })
 
-test('a name is asked for as often as a port before it counts', async () => {
+test('a name is asked for as often as a port before it counts, but that there is none counts at once', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] })
   onTestFinished(() => void vi.useRealTimers())
   const { world, look } = await movedWorld()
@@ -124,6 +124,8 @@ test('a name is asked for as often as a port before it counts', async () => {
   world.magicDns = ['queryA ETIMEOUT', ['100.64.9.9']]
   expect(await looked()).toMatchObject({ drifts: [], unseen: [] })
   world.magicDns = Array(3).fill(['100.64.9.9'])
+  expect(ids(await looked())).toEqual(['name-elsewhere redis'])
+  world.magicDns = [[]]
   expect(ids(await looked())).toEqual(['name-elsewhere redis'])
   world.magicDns = Array(3).fill('queryA ETIMEOUT')
   expect(await looked()).toMatchObject({ drifts: [], unseen: [{ subject: 'redis', part: 'paths' }] })
