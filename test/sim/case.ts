@@ -45,6 +45,21 @@ export type Case = {
   soakSeconds?: number
 }
 
+/** One service with a route and annotations of its owner's, moved and taken back: for cases that are about one thing. */
+export const plainCase: Case = {
+  seed: 7,
+  services: [
+    {
+      ...{ routed: true, spelling: 'localhost', probe: 'redis', before: 'tags' },
+      ...{ engine: false, elsewhere: false },
+    },
+  ],
+  requests: [{ kind: 'migrate', service: 0, at: 0 }],
+  faults: [],
+  lost: 'rollback',
+  takeBack: true,
+}
+
 const service = fc.record<CaseService>({
   routed: fc.boolean(),
   spelling: fc.constantFrom('localhost', '127.0.0.1'),

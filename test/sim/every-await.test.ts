@@ -1,24 +1,11 @@
 import { expect, test } from 'vitest'
-import type { Case, CaseService } from './case.ts'
+import { type Case, plainCase } from './case.ts'
 import type { FaultKind } from './faults.ts'
 import { runCase } from './run-case.ts'
 
-const routed: CaseService = {
-  ...{ routed: true, spelling: 'localhost', probe: 'redis', before: 'tags' },
-  ...{ engine: false, elsewhere: false },
-}
-const plain: Case = {
-  seed: 7,
-  services: [routed],
-  requests: [{ kind: 'migrate', service: 0, at: 0 }],
-  faults: [],
-  lost: 'rollback',
-  takeBack: true,
-}
-
 test('a case runs the same way each time', async () => {
   const faulty: Case = {
-    ...plain,
+    ...plainCase,
     faults: [
       { kind: 'power cut', at: 200 },
       { kind: 'duplicate', at: 300 },
@@ -30,7 +17,7 @@ test('a case runs the same way each time', async () => {
 })
 
 test('without a fault, a service is moved and taken back', async () => {
-  expect(await runCase(plain)).toMatchObject({ violations: [], faults: {}, moves: 1 })
+  expect(await runCase(plainCase)).toMatchObject({ violations: [], faults: {}, moves: 1 })
 })
 
 test.for<FaultKind[]>([
@@ -40,10 +27,10 @@ test.for<FaultKind[]>([
   ['partial write'],
   ['error after the effect'],
 ])('stopped at every await by %j, a migration and its undo end well', { timeout: 120_000 }, async (kinds) => {
-  const { effects } = await runCase(plain)
+  const { effects } = await runCase(plainCase)
   const violated: string[] = []
   for (let at = 1; at <= effects; at++) {
-    const each: Case = { ...plain, seed: at, faults: kinds.map((kind) => ({ kind, at })) }
+    const each: Case = { ...plainCase, seed: at, faults: kinds.map((kind) => ({ kind, at })) }
     const { violations } = await runCase(each)
     if (violations.length > 0) violated.push(`at effect ${at}: ${violations[0]}`)
   }
@@ -60,10 +47,10 @@ test.for<FaultKind[]>([
   { timeout: 120_000 },
   async (kinds) => {
     const retired: Case = {
-      ...plain,
-      requests: [...plain.requests, { kind: 'retire', service: 0, at: 1_000_000 }],
+      ...plainCase,
+      requests: [...plainCase.requests, { kind: 'retire', service: 0, at: 1_000_000 }],
     }
-    const [moved, whole] = [await runCase({ ...plain, takeBack: false }), await runCase(retired)]
+    const [moved, whole] = [await runCase({ ...plainCase, takeBack: false }), await runCase(retired)]
     expect(whole).toMatchObject({ violations: [], retirements: 1 })
     const violated: string[] = []
     for (let at = moved.effects; at <= whole.effects; at++) {

@@ -1,19 +1,6 @@
 import { expect, test } from 'vitest'
-import type { Case, CaseService } from './case.ts'
+import { type Case, plainCase } from './case.ts'
 import { runCase } from './run-case.ts'
-
-const routed: CaseService = {
-  ...{ routed: true, spelling: 'localhost', probe: 'redis', before: 'tags' },
-  ...{ engine: false, elsewhere: false },
-}
-const plain: Case = {
-  seed: 7,
-  services: [routed],
-  requests: [{ kind: 'migrate', service: 0, at: 0 }],
-  faults: [],
-  lost: 'rollback',
-  takeBack: true,
-}
 
 // What was sent before its sender was killed, cancelled or overtaken, and has its effect after that.
 test('a rollback, a cancel or an abort that comes while an apply hangs: the apply is taken back, or never made', {
@@ -26,8 +13,8 @@ test('a rollback, a cancel or an abort that comes while an apply hangs: the appl
     const kinds = ['rollback', 'local rollback', 'abort'] as const
     const kind = kinds[(at / 4) % kinds.length] ?? 'rollback'
     const { violations, ends } = await runCase({
-      ...{ ...plain, seed: at, takeBack: false, faults: [slow, { kind: 'cancelled run', at: at + 20 }] },
-      requests: [...plain.requests, { kind, service: 0, at }],
+      ...{ ...plainCase, seed: at, takeBack: false, faults: [slow, { kind: 'cancelled run', at: at + 20 }] },
+      requests: [...plainCase.requests, { kind, service: 0, at }],
     })
     if (ends.services.s1?.state === 'restored') restored++
     if (violations.length > 0) violated.push(`at effect ${at}: ${violations[0]}`)
@@ -40,10 +27,10 @@ test('a ClusterIP that lands minutes after its worker died, and after the undo, 
   const violated: string[] = []
   for (let seed = 1; seed <= 60; seed++) {
     const { violations } = await runCase({
-      ...plain,
+      ...plainCase,
       seed,
       takeBack: false,
-      requests: [...plain.requests, { kind: 'retire', service: 0, at: 1_000_000 }],
+      requests: [...plainCase.requests, { kind: 'retire', service: 0, at: 1_000_000 }],
       faults: [
         { kind: 'worker killed', at: 1, on: 'take type s1' },
         { kind: 'engine gone', at: 480, on: 'list requests' },
@@ -57,7 +44,7 @@ test('a ClusterIP that lands minutes after its worker died, and after the undo, 
 test('cancelled at every await of a migration: restored, or moved by then, and the reason is there to be shown', {
   timeout: 120_000,
 }, async () => {
-  const alone: Case = { ...plain, takeBack: false }
+  const alone: Case = { ...plainCase, takeBack: false }
   const { effects } = await runCase(alone)
   const wrong: string[] = []
   const seen = { untouched: 0, restored: 0, moved: 0 }
@@ -80,11 +67,11 @@ test('cancelled at every await of a migration: restored, or moved by then, and t
 test('a rollback that is cancelled at every await is finished all the same', {
   timeout: 120_000,
 }, async () => {
-  const moved = await runCase({ ...plain, takeBack: false })
+  const moved = await runCase({ ...plainCase, takeBack: false })
   const undone: Case = {
-    ...plain,
+    ...plainCase,
     takeBack: false,
-    requests: [...plain.requests, { kind: 'rollback', service: 0, at: 1_000_000 }],
+    requests: [...plainCase.requests, { kind: 'rollback', service: 0, at: 1_000_000 }],
   }
   const { effects } = await runCase(undone)
   const wrong: string[] = []
@@ -113,7 +100,7 @@ test('an apply that lands minutes after its worker died, and after the undo, is 
   for (let seed = 1; seed <= 60; seed++) {
     const killed = { kind: 'worker killed', at: 1, on: 'annotate s1' } as const
     const gone = { kind: 'engine gone', at: 120, on: 'list requests' } as const
-    const { violations } = await runCase({ ...plain, seed, faults: [killed, gone] })
+    const { violations } = await runCase({ ...plainCase, seed, faults: [killed, gone] })
     if (violations.length > 0) violated.push(`seed ${seed}: ${violations[0]}`)
   }
   expect(violated).toEqual([])

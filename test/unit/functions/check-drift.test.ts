@@ -6,9 +6,9 @@ import { driftRecord, mostRepairs } from '../../../src/drift-record.ts'
 import { OnehopError } from '../../../src/errors.ts'
 import { checkDrift } from '../../../src/functions/check-drift.ts'
 import { openJournal } from '../../../src/journal.ts'
-import { parseMesh } from '../../../src/plan/mesh.ts'
 import type { Setup, Work } from '../../../src/setup.ts'
 import { createStep, localEngine, type Sent } from '../../../src/steps/step.ts'
+import { smallMesh } from '../small-mesh.ts'
 
 let folder: string
 beforeEach(() => {
@@ -16,20 +16,9 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-const credentials = { clientIdFile: 'id', clientSecretFile: 'secret' }
-const meshFile = {
-  kubernetes: { context: 'admin@talos' },
-  tailnet: 'a.ts.net',
-  tailscale: { credentials },
-  operator: { version: '1.102.4', credentials },
-  caddy: { file: 'Caddyfile' },
-  engine: { url: 'http://127.0.0.1:1' },
-  services: { redis: { service: 'apps/redis', ports: [6379] } },
-}
-
 /** A cluster in which somebody has exposed a Service by hand, which is drift; and all that was told of it. */
 async function strangersWorld({ webhook, books }: { webhook?: () => Promise<void>; books?: string } = {}) {
-  const mesh = parseMesh(JSON.stringify(meshFile), join(folder, 'mesh.yaml'))
+  const mesh = smallMesh(folder)
   const journal = await openJournal(folder)
   const expose = { value: 'true', manager: 'kubectl' }
   const services = [{ namespace: 'apps', name: 'by-hand', annotations: { 'tailscale.com/expose': expose } }]

@@ -6,13 +6,12 @@ import { OnehopError } from '../../../src/errors.ts'
 import { recoverLost } from '../../../src/functions/recover.ts'
 import { rollback } from '../../../src/functions/rollback.ts'
 import { type Journal, openJournal } from '../../../src/journal.ts'
-import { parseMesh } from '../../../src/plan/mesh.ts'
 import type { Setup, Work } from '../../../src/setup.ts'
 import type { Sent } from '../../../src/steps/step.ts'
 import { localStep } from '../local-step.ts'
+import { smallMesh } from '../small-mesh.ts'
 
 // What is taken up of a run that was lost, over a journal on disk and a world in which there is nothing to undo.
-const credentials = { clientIdFile: 'id', clientSecretFile: 'secret' }
 let folder: string
 let journal: Journal
 let setup: Setup
@@ -24,18 +23,7 @@ beforeEach(async () => {
   sent.length = 0
   folder = mkdtempSync(join(tmpdir(), 'onehop-recover-'))
   journal = await openJournal(folder)
-  const mesh = parseMesh(
-    JSON.stringify({
-      kubernetes: { context: 'admin@talos' },
-      tailnet: 'a.ts.net',
-      tailscale: { credentials },
-      operator: { version: '1.102.4', credentials },
-      caddy: { file: 'Caddyfile' },
-      engine: { url: 'http://127.0.0.1:1' },
-      services: { redis: { service: 'apps/redis', ports: [6379] } },
-    }),
-    join(folder, 'mesh.yaml'),
-  )
+  const mesh = smallMesh(folder)
   const work = { mesh, journal, systems: { kubernetes: { clusterId: async () => 'uid' } } } as unknown as Work
   setup = { mesh: async () => mesh, journal: async () => journal, work: async () => work }
 })

@@ -3,12 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { openJournal } from '../../../src/journal.ts'
-import { parseMesh } from '../../../src/plan/mesh.ts'
 import type { Setup, Work } from '../../../src/setup.ts'
 import { changeWave, type SharedChange } from '../../../src/steps/change-wave.ts'
 import { localStep } from '../local-step.ts'
-
-const credentials = { clientIdFile: 'id', clientSecretFile: 'secret' }
+import { smallMesh } from '../small-mesh.ts'
 
 /** A file of lines, of which each move adds what it lacks. */
 function linesOf(file: string[]): SharedChange<string[]> {
@@ -27,18 +25,7 @@ test('what a second move writes beside the first is in the record before it is w
   const folder = mkdtempSync(join(tmpdir(), 'onehop-wave-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const journal = await openJournal(folder)
-  const mesh = parseMesh(
-    JSON.stringify({
-      kubernetes: { context: 'c' },
-      tailnet: 't.ts.net',
-      tailscale: { credentials },
-      operator: { version: '1.102.4', credentials },
-      caddy: { file: 'Caddyfile' },
-      engine: { url: 'http://127.0.0.1:1' },
-      services: { redis: { service: 'apps/redis', ports: [6379] } },
-    }),
-    join(folder, 'mesh.yaml'),
-  )
+  const mesh = smallMesh(folder)
   const work = { mesh, journal, systems: {} } as Work
   const setup: Setup = { mesh: async () => mesh, journal: async () => journal, work: async () => work }
   const file = ['open']

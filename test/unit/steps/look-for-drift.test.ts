@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
 import { openJournal } from '../../../src/journal.ts'
 import { driftId } from '../../../src/plan/drift-kinds.ts'
-import { parseMesh } from '../../../src/plan/mesh.ts'
 import type { Work } from '../../../src/setup.ts'
 import { lookForDrift } from '../../../src/steps/look-for-drift.ts'
+import { smallMesh } from '../small-mesh.ts'
 
 let folder: string
 beforeEach(() => {
@@ -14,21 +14,10 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-const credentials = { clientIdFile: 'credential', clientSecretFile: 'credential' }
-const meshFile = {
-  kubernetes: { context: 'admin@talos' },
-  tailnet: 'a.ts.net',
-  tailscale: { credentials },
-  operator: { version: '1.102.4', credentials },
-  caddy: { file: 'Caddyfile' },
-  engine: { url: 'http://127.0.0.1:1' },
-  services: { redis: { service: 'apps/redis', ports: [6379] } },
-}
-
 /** A moved redis in a world where all is as it was left, but for what a test changes. */
 async function movedWorld() {
   writeFileSync(join(folder, 'credential'), 'word\n')
-  const mesh = parseMesh(JSON.stringify(meshFile), join(folder, 'mesh.yaml'))
+  const mesh = smallMesh(folder)
   const journal = await openJournal(folder)
   const start = { request: 'r', run: 'run', cluster: 'uid', tailnet: 'a.ts.net' }
   const { attempt } = await journal.begin('redis', start)
