@@ -1,4 +1,4 @@
-import type { Call } from './runtime.ts'
+import type { Call } from '../../simulated/effect.ts'
 
 /** Everything that can go wrong, each at the effect whose number is `at`, or the next one that it can befall. */
 export const faultKinds = [

@@ -1,4 +1,7 @@
 import { expect, test, vi } from 'vitest'
+import { adaptCaddyfile, createMemoryCaddy } from '../../simulated/caddy-admin.ts'
+import { createMachineDisk } from '../../simulated/disk.ts'
+import { never, type Process } from '../../simulated/process.ts'
 import { rollback } from '../../src/functions/rollback.ts'
 import { openJournal } from '../../src/journal.ts'
 import { adaptedDials } from '../../src/plan/caddyfile.ts'
@@ -12,9 +15,6 @@ import { switchCaddyRoutes } from '../../src/steps/switch-caddy-routes.ts'
 import { createCaddy } from '../../src/systems/caddy.ts'
 import { createCaddyAdmin } from '../../src/systems/caddy-admin.ts'
 import type { Systems } from '../../src/systems/systems.ts'
-import { createMachineDisk } from './disk.ts'
-import { adaptCaddyfile, createMemoryCaddy } from './memory/caddy-admin.ts'
-import { never, type Process } from './process.ts'
 import type { Runtime } from './runtime.ts'
 
 // Retirement is not a part of the simulation's cases. What its undo promises is shown here, over the same disk and Caddy.

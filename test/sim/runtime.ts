@@ -1,24 +1,8 @@
 import type { Clock } from '@sinonjs/fake-timers'
 import type { Scheduler } from 'fast-check'
+import type { Call } from '../../simulated/effect.ts'
+import { never, onBehalf, type Process } from '../../simulated/process.ts'
 import { type Fault, type FaultKind, isFor } from './faults.ts'
-import type { ServiceObject } from './memory/cluster.ts'
-import { never, onBehalf, type Process } from './process.ts'
-
-/** One call of a system from outside: where every interleaving, fault and check of the simulation sits. */
-export type Call = {
-  system: 'disk' | 'kubernetes' | 'tailscale' | 'caddy' | 'probes' | 'engine'
-  what: string
-  writes?: boolean
-  /** The error of a call whose answer is lost, and after how many seconds its caller stops waiting. */
-  lost?: () => Error
-  patience?: number
-  /** For how many seconds at most it may still be on its way when its caller is gone. */
-  onTheWay?: number
-  /** The Service that it writes. */
-  object?: ServiceObject | undefined
-  /** The first part of the effect, for a write that is cut short. */
-  partly?: () => void
-}
 
 /**
  * What a case runs on: an order of effects that comes from fast-check's scheduler, chances that come from the case's

@@ -2,10 +2,10 @@ import { mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe } from 'vitest'
+import { createMachineDisk } from '../../../simulated/disk.ts'
+import { undisturbed } from '../../../simulated/effect.ts'
 import { realDisk } from '../../../src/disk.ts'
 import { diskContract } from '../../contract/disk.ts'
-import { createMachineDisk } from '../../sim/disk.ts'
-import { idle } from '../../sim/idle.ts'
 
 describe('the real disk', () =>
   diskContract(async () => {
@@ -15,7 +15,7 @@ describe('the real disk', () =>
 
 describe("the simulation's disk", () =>
   diskContract(async () => {
-    const machine = createMachineDisk(idle)
+    const machine = createMachineDisk(undisturbed)
     machine.put('/panda/folder/.kept', '')
     const disk = machine.handle({ name: 'test', alive: true })
     await disk.rm('/panda/folder/.kept', { force: true })

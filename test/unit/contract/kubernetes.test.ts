@@ -1,15 +1,19 @@
+import { createCluster } from '../../../simulated/cluster.ts'
+import { undisturbed } from '../../../simulated/effect.ts'
+import { createMemoryKubernetes } from '../../../simulated/kubernetes.ts'
 import { kubernetesContract } from '../../contract/kubernetes.ts'
-import { idle } from '../../sim/idle.ts'
-import { createCluster } from '../../sim/memory/cluster.ts'
-import { createMemoryKubernetes } from '../../sim/memory/kubernetes.ts'
 
 kubernetesContract(async () => {
   const person = 'by-hand'
   const object = { namespace: 'apps', name: 'redis' }
-  const cluster = createCluster({ random: idle.random, tailnet: 'sim.ts.net', changed: () => undefined })
+  const cluster = createCluster({
+    random: undisturbed.random,
+    tailnet: 'sim.ts.net',
+    changed: () => undefined,
+  })
   cluster.add({ ...object, clusterIP: '10.96.0.1', annotations: new Map(), finalizers: [], ports: [] })
   const kubernetes = createMemoryKubernetes({
-    effect: idle.effect,
+    effect: undisturbed.effect,
     cluster,
     by: { name: 'test', alive: true },
     written: () => undefined,

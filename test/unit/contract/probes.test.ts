@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { describe } from 'vitest'
+import { createCluster } from '../../../simulated/cluster.ts'
+import { undisturbed } from '../../../simulated/effect.ts'
+import { createMemoryProbes } from '../../../simulated/probes.ts'
 import { createProbes } from '../../../src/systems/probes.ts'
 import { probesContract } from '../../contract/probes.ts'
-import { idle } from '../../sim/idle.ts'
-import { createCluster } from '../../sim/memory/cluster.ts'
-import { createMemoryProbes } from '../../sim/memory/probes.ts'
 
 describe('real sockets', () =>
   probesContract(async () => {
@@ -24,7 +24,11 @@ describe('real sockets', () =>
 
 describe("the simulation's clients", () =>
   probesContract(async () => {
-    const cluster = createCluster({ random: idle.random, tailnet: 'sim.ts.net', changed: () => undefined })
+    const cluster = createCluster({
+      random: undisturbed.random,
+      tailnet: 'sim.ts.net',
+      changed: () => undefined,
+    })
     const ports = [{ name: 'main', port: 9001 }]
     cluster.add({
       namespace: 'apps',
@@ -36,7 +40,7 @@ describe("the simulation's clients", () =>
     })
     const by = { name: 'test', alive: true }
     return {
-      probes: createMemoryProbes({ effect: idle.effect, cluster, by, running: () => null }),
+      probes: createMemoryProbes({ effect: undisturbed.effect, cluster, by, running: () => null }),
       answers: { host: 'localhost', port: 9001 },
       silent: { host: 's1.sim.ts.net', port: 9001 },
       [Symbol.asyncDispose]: async () => undefined,

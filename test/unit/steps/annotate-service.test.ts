@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
+import { createCluster } from '../../../simulated/cluster.ts'
+import { undisturbed } from '../../../simulated/effect.ts'
+import { createMemoryKubernetes } from '../../../simulated/kubernetes.ts'
 import { annotateService } from '../../../src/steps/annotate-service.ts'
 import type { Systems } from '../../../src/systems/systems.ts'
-import { idle } from '../../sim/idle.ts'
-import { createCluster } from '../../sim/memory/cluster.ts'
-import { createMemoryKubernetes } from '../../sim/memory/kubernetes.ts'
 
 const service = {
   ...{ namespace: 'apps', object: 'redis', service: 'apps/redis', name: 'redis' },
@@ -12,7 +12,11 @@ const service = {
 
 /** A Service that a person had tagged, and that we have exposed. */
 async function exposed() {
-  const cluster = createCluster({ random: idle.random, tailnet: 'sim.ts.net', changed: () => undefined })
+  const cluster = createCluster({
+    random: undisturbed.random,
+    tailnet: 'sim.ts.net',
+    changed: () => undefined,
+  })
   const tags = { value: 'tag:old', owners: ['kubectl-edit'] }
   cluster.add({
     ...{ namespace: 'apps', name: 'redis', clusterIP: '10.96.0.1', finalizers: [], ports: [] },
@@ -21,7 +25,7 @@ async function exposed() {
   const object = cluster.objects.get('apps/redis')
   if (!object) throw new Error('no redis')
   const kubernetes = createMemoryKubernetes({
-    ...{ effect: idle.effect, cluster, by: { name: 'test', alive: true } },
+    ...{ effect: undisturbed.effect, cluster, by: { name: 'test', alive: true } },
     written: () => undefined,
   })
   const systems = { kubernetes } as Systems

@@ -1,7 +1,7 @@
-import { OnehopError } from '../../../src/errors.ts'
-import { tokenize } from '../../../src/plan/caddyfile-lexer.ts'
-import type { Process } from '../process.ts'
-import type { Runtime } from '../runtime.ts'
+import { OnehopError } from '../src/errors.ts'
+import { tokenize } from '../src/plan/caddyfile-lexer.ts'
+import type { Conditions } from './effect.ts'
+import type { Process } from './process.ts'
 
 /** The admin API of a Caddy that runs `config`: its HTTP calls, as src/systems/caddy-admin.ts makes them. */
 export function createMemoryCaddy(loaded: (before: unknown, after: unknown) => void) {
@@ -15,7 +15,7 @@ export function createMemoryCaddy(loaded: (before: unknown, after: unknown) => v
       text = JSON.stringify(adapted)
     },
     call:
-      (effect: Runtime['effect'], by: Process) =>
+      (effect: Conditions['effect'], by: Process) =>
       (_admin: string, method: string, path: string, body?: string) =>
         effect(
           by,

@@ -1,9 +1,9 @@
-import { OnehopError } from '../../../src/errors.ts'
-import { fieldManager, type ServiceFacts } from '../../../src/systems/kubernetes-facts.ts'
-import type { Systems } from '../../../src/systems/systems.ts'
-import type { Process } from '../process.ts'
-import type { Runtime } from '../runtime.ts'
+import { OnehopError } from '../src/errors.ts'
+import { fieldManager, type ServiceFacts } from '../src/systems/kubernetes-facts.ts'
+import type { Systems } from '../src/systems/systems.ts'
 import { type Cluster, keyOf, type ServiceObject } from './cluster.ts'
+import type { Conditions } from './effect.ts'
+import type { Process } from './process.ts'
 
 /**
  * The cluster as src/systems/kubernetes.ts sees it: a patch that names a uid or a resourceVersion is refused when the
@@ -148,7 +148,7 @@ const portsOf = ({ type, ports }: ServiceObject) =>
   }))
 
 type Options = {
-  effect: Runtime['effect']
+  effect: Conditions['effect']
   cluster: Cluster
   by: Process
   written: (object: ServiceObject, what: string) => void

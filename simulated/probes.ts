@@ -1,8 +1,8 @@
-import { adaptedDials } from '../../../src/plan/caddyfile.ts'
-import type { Answer, Probes } from '../../../src/systems/probes.ts'
-import type { Process } from '../process.ts'
-import type { Runtime } from '../runtime.ts'
+import { adaptedDials } from '../src/plan/caddyfile.ts'
+import type { Answer, Probes } from '../src/systems/probes.ts'
 import { type Cluster, keyOf } from './cluster.ts'
+import type { Conditions } from './effect.ts'
+import type { Process } from './process.ts'
 
 /**
  * What a client on panda hears: the port map answers while there is a node port, a device name only while its device exists and its pod
@@ -55,4 +55,4 @@ export function reach(cluster: Cluster, address: string): string | undefined {
   return undefined
 }
 
-type Options = { effect: Runtime['effect']; cluster: Cluster; by: Process; running: () => unknown }
+type Options = { effect: Conditions['effect']; cluster: Cluster; by: Process; running: () => unknown }

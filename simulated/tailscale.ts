@@ -1,8 +1,8 @@
-import { OnehopError } from '../../../src/errors.ts'
-import type { Systems } from '../../../src/systems/systems.ts'
-import type { Process } from '../process.ts'
-import type { Runtime } from '../runtime.ts'
+import { OnehopError } from '../src/errors.ts'
+import type { Systems } from '../src/systems/systems.ts'
 import type { Cluster } from './cluster.ts'
+import type { Conditions } from './effect.ts'
+import type { Process } from './process.ts'
 
 /** The tailnet as src/systems/tailscale.ts sees it: panda, the operator, and the devices of the simulated cluster. */
 export function createMemoryTailscale({
@@ -72,7 +72,7 @@ export function createMemoryTailscale({
 }
 
 type Options = {
-  effect: Runtime['effect']
+  effect: Conditions['effect']
   cluster: Cluster
   by: Process
   tailnet: string

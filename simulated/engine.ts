@@ -1,15 +1,14 @@
 import type { EventPayload } from 'inngest'
-import type { Workflow } from '../../src/functions/workflows.ts'
-import type { EngineStep, Sent } from '../../src/steps/step.ts'
+import type { Workflow } from '../src/functions/workflows.ts'
+import type { EngineStep, Sent } from '../src/steps/step.ts'
+import type { Conditions } from './effect.ts'
 import { never, onBehalf, type Process } from './process.ts'
-import type { Runtime } from './runtime.ts'
 
 /**
  * An engine that does what Inngest does at worst: at-least-once steps whose results go through JSON, handlers entered
  * anew at any step, no catch block on cancel, everything forgotten at a restart. See facts of Inngest 1.44.
  */
-export function createEngine(runtime: Runtime) {
-  const { random, effect, note } = runtime
+export function createEngine({ random, effect, note, violate }: EngineConditions) {
   let runs = new Map<string, Run>()
   let seen = new Set<string>()
   let worker: Worker | undefined
@@ -124,7 +123,7 @@ export function createEngine(runtime: Runtime) {
     return {
       async run<T>(id: string, work: () => Promise<T>): Promise<T> {
         if (!isCurrent()) return never()
-        if (asked.has(id)) runtime.violate('I4', `${run.id} asks for step "${id}" twice in one invocation`)
+        if (asked.has(id)) violate('I4', `${run.id} asks for step "${id}" twice in one invocation`)
         asked.add(id)
         const memo = run.steps.get(id)
         if (memo?.state === 'done') return JSON.parse(memo.json)
@@ -135,7 +134,7 @@ export function createEngine(runtime: Runtime) {
         run.steps.set(id, mine)
         // As Inngest does: without a catch block, and without a word.
         if (run.steps.size > 1000) {
-          runtime.violate('I8', `the engine has ended ${run.id} at its 1,000th step`)
+          violate('I8', `the engine has ended ${run.id} at its 1,000th step`)
           end(run, 'failed')
           return never()
         }
@@ -312,6 +311,12 @@ export function createEngine(runtime: Runtime) {
   }
 }
 
+type EngineConditions = Pick<Conditions, 'random' | 'effect'> & {
+  /** Says what happens, for a trace. */
+  note(by: string, what: string): void
+  /** A workflow did what the engine's contract forbids. */
+  violate(invariant: string, message: string): void
+}
 type Worker = { process: Process; workflows: Workflow[] }
 type Run = {
   id: string

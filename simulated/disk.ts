@@ -1,13 +1,13 @@
 import { basename, dirname } from 'node:path'
-import type { Disk, DiskHandle } from '../../src/disk.ts'
+import type { Disk, DiskHandle } from '../src/disk.ts'
+import type { Call, Conditions } from './effect.ts'
 import type { Process } from './process.ts'
-import type { Call, Runtime } from './runtime.ts'
 
 /**
  * A disk that knows what was synced. Power cut, everything else is dropped or torn: the bytes of a file that was not
  * synced, and each name that was made, renamed or removed in a folder that was not.
  */
-export function createMachineDisk(runtime: Pick<Runtime, 'random' | 'effect' | 'pause'>) {
+export function createMachineDisk(runtime: Conditions) {
   let now = new Map<string, Node>([['/', folder()]])
   let durable = new Map(now)
   const locks = new Map<string, Lock>()
