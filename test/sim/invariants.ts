@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { adaptCaddyfile } from '../../simulated/caddy-admin.ts'
+import { adaptCaddyfile } from '../../simulated/adapt-caddyfile.ts'
 import { type Cluster, finalizer, keyOf, type ServiceObject } from '../../simulated/cluster.ts'
 import type { MachineDisk } from '../../simulated/disk.ts'
 import { reach } from '../../simulated/probes.ts'

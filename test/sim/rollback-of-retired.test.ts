@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest'
-import { adaptCaddyfile, createMemoryCaddy } from '../../simulated/caddy-admin.ts'
+import { adaptCaddyfile } from '../../simulated/adapt-caddyfile.ts'
+import { createMemoryCaddy } from '../../simulated/caddy-admin.ts'
 import { createMachineDisk } from '../../simulated/disk.ts'
 import { never, type Process } from '../../simulated/process.ts'
 import { rollback } from '../../src/functions/rollback.ts'

@@ -1,4 +1,5 @@
-import { adaptCaddyfile, createMemoryCaddy } from '../../simulated/caddy-admin.ts'
+import { adaptCaddyfile } from '../../simulated/adapt-caddyfile.ts'
+import { createMemoryCaddy } from '../../simulated/caddy-admin.ts'
 import { createCluster } from '../../simulated/cluster.ts'
 import { createMachineDisk } from '../../simulated/disk.ts'
 import type { Call } from '../../simulated/effect.ts'

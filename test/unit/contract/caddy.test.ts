@@ -1,4 +1,5 @@
-import { adaptCaddyfile, createMemoryCaddy } from '../../../simulated/caddy-admin.ts'
+import { adaptCaddyfile } from '../../../simulated/adapt-caddyfile.ts'
+import { createMemoryCaddy } from '../../../simulated/caddy-admin.ts'
 import { createMachineDisk } from '../../../simulated/disk.ts'
 import { undisturbed } from '../../../simulated/effect.ts'
 import { createCaddy } from '../../../src/systems/caddy.ts'
