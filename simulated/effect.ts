@@ -1,4 +1,4 @@
-import type { ServiceObject } from './cluster.ts'
+import type { ServiceObject } from './cluster-state.ts'
 import type { Process } from './process.ts'
 
 /** One call of a simulated system from outside: where latency, interleavings and faults come in. */

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { adaptCaddyfile } from '../../simulated/adapt-caddyfile.ts'
-import { type Cluster, finalizer, keyOf, type ServiceObject } from '../../simulated/cluster.ts'
+import { type Cluster, finalizer, keyOf } from '../../simulated/cluster.ts'
+import type { ServiceObject } from '../../simulated/cluster-state.ts'
 import type { MachineDisk } from '../../simulated/disk.ts'
 import { reach } from '../../simulated/probes.ts'
 import { onBehalf } from '../../simulated/process.ts'
@@ -266,14 +267,14 @@ export function createInvariants(options: Options) {
       },
       /** Before the last grant that was there first, or as the very last one, behind ours. */
       editPolicy(word: string) {
-        const entry = `{"src": ["joel@"], "dst": ["${word}"], "ip": ["22"]}, // by hand\n`
+        const entry = `{"src": ["${word}@"], "dst": ["joel@"], "ip": ["22"]}, // by hand\n`
         const anchor = runtime.random() < 0.5 ? '    {"src": ["joel@"], "dst": ["joel@"]' : '  ],\n}\n'
         const edit = (text: string) => {
           const at = text.lastIndexOf(anchor)
           return `${text.slice(0, at)}    ${entry}${text.slice(at)}`
         }
         theirs = edit(theirs)
-        Object.assign(policy, { text: edit(policy.text), version: policy.version + 1 })
+        policy.text = edit(policy.text)
       },
       takeOver(object: ServiceObject) {
         const service = services.find((each) => each.service === keyOf(object))
@@ -436,7 +437,7 @@ type Options = {
   cluster: Cluster
   disk: MachineDisk
   caddy: { config: () => unknown }
-  policy: { text: string; version: number }
+  policy: { text: string }
   first: string
   state: string
   caddyfile: string

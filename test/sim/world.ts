@@ -1,10 +1,14 @@
 import { adaptCaddyfile } from '../../simulated/adapt-caddyfile.ts'
 import { createMemoryCaddy } from '../../simulated/caddy-admin.ts'
 import { createCluster } from '../../simulated/cluster.ts'
+import { type ClusterState, emptyCluster } from '../../simulated/cluster-state.ts'
 import { createMachineDisk } from '../../simulated/disk.ts'
 import type { Call } from '../../simulated/effect.ts'
 import { createEngine } from '../../simulated/engine.ts'
+import { createMemoryHelm } from '../../simulated/helm.ts'
+import { createMemoryIngresses } from '../../simulated/ingresses.ts'
 import { createMemoryKubernetes } from '../../simulated/kubernetes.ts'
+import { createMemoryOperatorObjects } from '../../simulated/operator-objects.ts'
 import { createMemoryProbes } from '../../simulated/probes.ts'
 import { onBehalf, type Process } from '../../simulated/process.ts'
 import { createMemoryTailscale } from '../../simulated/tailscale.ts'
@@ -38,8 +42,12 @@ export function createWorld(runtime: Runtime, each: Case) {
   disk.put(caddyfile, first)
   disk.put('/panda/state/kept', '')
   const mesh = parseMesh(JSON.stringify(meshOf(each)), '/panda/mesh.yaml')
-  const policy = { text: firstPolicy(services), version: 1 }
-  const cluster = createCluster({ random, tailnet, changed: () => runtime.check() })
+  const cluster = createCluster({
+    ...{ random, tailnet, state: firstCluster(services) },
+    // What a call has changed is checked after the call.
+    changed: (by) => by === 'own' && runtime.check(),
+  })
+  const { policy } = cluster.state
   services.forEach(({ before }, index) => {
     const name = `s${index + 1}`
     const owned = (value: string) => ({ value, owners: ['kubectl-client-side-apply'] })
@@ -101,14 +109,10 @@ export function createWorld(runtime: Runtime, each: Case) {
     const systems: Systems = {
       kubernetes: createMemoryKubernetes({ effect, cluster, by, written: invariants.serviceWritten }),
       tailscale: createMemoryTailscale({
-        ...{ effect, cluster, by, tailnet, policy },
+        ...{ effect, cluster, by },
         written: invariants.policyWritten,
       }),
-      helm: {
-        upgradeInstall: async () => undefined,
-        uninstall: async () => undefined,
-        release: async () => ({ chart: '', version: '', values: {} }),
-      },
+      helm: createMemoryHelm({ effect, cluster, by }),
       caddy: {
         ...createCaddy({
           file: caddyfile,
@@ -123,10 +127,9 @@ export function createWorld(runtime: Runtime, each: Case) {
         }),
         version: async () => '2.11.9',
       },
-      // No operator is installed or removed here: it is there, and ours.
-      operatorClient: createMemoryTailscale({ effect, cluster, by, tailnet, policy, client: 'operator' }),
-      operatorObjects: notSimulated as Systems['operatorObjects'],
-      ingresses: notSimulated as Systems['ingresses'],
+      operatorClient: createMemoryTailscale({ effect, cluster, by, client: 'operator' }),
+      operatorObjects: createMemoryOperatorObjects({ effect, cluster, by }),
+      ingresses: createMemoryIngresses({ effect, cluster, by }),
       probes: createMemoryProbes({ effect, cluster, by, running: caddy.config }),
       sockets: { connections: async () => [], addresses: () => [] },
       caddyRequests: { requestCounts: async () => undefined },
@@ -446,18 +449,37 @@ function meshOf({ services, lost, soakSeconds = 3 }: Case) {
   }
 }
 
-/** Whatever is asked of it is an error of the case. */
-const notSimulated = new Proxy(
-  {},
-  { get: (_, name) => () => Promise.reject(new Error(`${String(name)}: not simulated`)) },
-)
+/** The operator is there, and ours; only a case's services are missing. */
+function firstCluster(services: Case['services']): ClusterState {
+  const state = emptyCluster('panda', tailnet)
+  state.namespaces.set('tailscale', { podSecurity: 'privileged', ours: true })
+  state.namespaces.set('apps', { podSecurity: '', ours: false })
+  state.oauthSecrets.set('tailscale', { ours: true, hash: '' })
+  state.proxyClasses.set('onehop', { ours: true, ready: true })
+  state.kinds = 'there'
+  state.operator = {
+    ...{ namespace: 'tailscale', release: 'tailscale-operator', version: '1.102.4', running: true },
+    ...{ hostname: 'tailscale-operator', tag: 'tag:k8s-operator', deviceId: 'operator' },
+    ...{ proxyTag: 'tag:k8s', proxyClass: 'onehop' },
+  }
+  state.operatorDevices.set('tailscale', ['operator'])
+  state.devices.set('operator', {
+    ...{ id: 'operator', name: `tailscale-operator.${tailnet}`, hostname: 'tailscale-operator' },
+    ...{ address: '100.64.0.2', tags: ['tag:k8s-operator'] },
+  })
+  state.policy = { text: firstPolicy(services), enforced: false }
+  services.forEach((_, index) => {
+    state.portMaps.set(9001 + index, 9001 + index)
+  })
+  return state
+}
 
 /** Every other service is onehop's to let in; of the rest the policy is by hand. */
 const isAllowed = (index: number) => index % 2 === 0
 
 function firstPolicy(services: Case['services']): string {
-  const owned = services.flatMap((_, index) =>
-    isAllowed(index) ? [] : [`    "tag:svc-s${index + 1}": ["tag:k8s-operator"],\n`],
+  const owned = ['k8s-operator', 'old', ...services.map((_, index) => `svc-s${index + 1}`)].flatMap(
+    (tag, index) => (index < 2 || !isAllowed(index - 2) ? [`    "tag:${tag}": ["tag:k8s-operator"],\n`] : []),
   )
   return `// by hand, größer\n{\n  "tagOwners": {\n${owned.join('')}  },\n  "grants": [\n    {"src": ["joel@"], "dst": ["joel@"], "ip": ["*"]}, // mine\n  ],\n}\n`
 }
