@@ -10,7 +10,10 @@ import { type Token, tokenize } from '../src/plan/caddyfile-lexer.ts'
  * @throws OnehopError caddy-edit-refused
  */
 export function adaptCaddyfile(text: string, env: Env = process.env): unknown {
-  const replaced = text.replace(/\{\$(\w+)(?::([^}]*))?\}/g, (_, name, fallback = '') => env[name] ?? fallback)
+  const replaced = text.replace(
+    /\{\$(\w+)(?::([^}]*))?\}/g,
+    (_, name, fallback = '') => env[name] ?? fallback,
+  )
   const cached = adapted.get(replaced)
   if (cached) return cached
   const config = structuredClone(configOf(parse(replaced)))
