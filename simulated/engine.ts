@@ -1,6 +1,7 @@
 import type { EventPayload } from 'inngest'
 import type { Workflow } from '../src/functions/workflows.ts'
-import type { EngineStep, Sent } from '../src/steps/step.ts'
+import type { EngineStep } from '../src/steps/step.ts'
+import type { Sent } from '../src/systems/engine.ts'
 import type { Conditions } from './effect.ts'
 import { never, onBehalf, type Process } from './process.ts'
 

@@ -21,6 +21,21 @@ const table = {
     message: '{file}: {problems}',
     fix: 'correct the named path in mesh.yaml; nothing was touched',
   },
+  'simulated-world-unreadable': {
+    kind: 'input',
+    message: 'mesh.yaml names the simulated world {folder}, which cannot be read: {message}',
+    fix: 'make a new one with npm run demo, or remove the key "simulated" from mesh.yaml to work on the real systems',
+  },
+  'simulated-world-busy': {
+    kind: 'refused',
+    message: 'another onehop command is using the simulated world {folder}',
+    fix: 'wait until that command has ended, then run this one again',
+  },
+  'simulated-unsupported': {
+    kind: 'input',
+    message: 'onehop {command} works on real systems only, and mesh.yaml names the simulated world {folder}',
+    fix: 'use one of these on a simulated world: status, plan, migrate, expose, rollback, retire, abort, drift, journal',
+  },
   'event-invalid': {
     kind: 'input',
     message: '{event}: {problems}',

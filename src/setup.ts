@@ -4,6 +4,7 @@ import { type Journal, openJournal } from './journal.ts'
 import type { PathName } from './plan/evidence.ts'
 import { type Mesh, parseMesh } from './plan/mesh.ts'
 import type { Probed } from './steps/prove-path.ts'
+import { createEngine, type Engine } from './systems/engine.ts'
 import type { Systems } from './systems/systems.ts'
 
 /** Where mesh.yaml is, if no flag says so. */
@@ -25,8 +26,16 @@ export type Setup = {
 export type SeenPaths = { service: string; paths: Record<PathName, Probed[]> }
 export type Work = { mesh: Mesh; journal: Journal; systems: Systems }
 
-/** Each function throws OnehopError: mesh-unreadable, mesh-invalid; journal-unwritable; kubernetes-context-unknown. */
-export function createSetup(meshFile: string): Setup {
+/** The setup of a command: it can also ask the engine, and give it an event. */
+export type CommandSetup = Setup & { engine(): Promise<Engine> }
+
+/**
+ * Where mesh.yaml names a simulated world, its systems and its engine take the place of the real ones.
+ *
+ * Each function throws OnehopError: mesh-unreadable, mesh-invalid; journal-unwritable; kubernetes-context-unknown;
+ * simulated-world-unreadable.
+ */
+export function createSetup(meshFile: string): CommandSetup {
   async function mesh(): Promise<Mesh> {
     const text = await readFile(meshFile, 'utf8').catch((thrown: unknown) => {
       throw new OnehopError(
@@ -37,14 +46,27 @@ export function createSetup(meshFile: string): Setup {
     })
     return parseMesh(text, meshFile)
   }
-  return {
+  const setup: CommandSetup = {
     mesh,
     journal: async () => openJournal((await mesh()).state),
     async work() {
       const found = await mesh()
-      // The Kubernetes client takes longer to load than most commands to run, and half of their memory; they do not need it.
-      const { createSystems } = await import('./systems/systems.ts')
-      return { mesh: found, journal: await openJournal(found.state), systems: createSystems(found) }
+      return { mesh: found, journal: await openJournal(found.state), systems: await systemsOf(found) }
+    },
+    async engine() {
+      const { simulated, engine } = await mesh()
+      return simulated === undefined ? createEngine(engine) : (await openSimulated(simulated)).engine(setup)
     },
   }
+  return setup
 }
+
+async function systemsOf(mesh: Mesh): Promise<Systems> {
+  if (mesh.simulated !== undefined) return (await openSimulated(mesh.simulated)).systems(mesh)
+  // The Kubernetes client takes longer to load than most commands to run, and half of their memory; they do not need it.
+  const { createSystems } = await import('./systems/systems.ts')
+  return createSystems(mesh)
+}
+
+/** The only way from src to the simulated systems. */
+const openSimulated = async (folder: string) => (await import('../simulated/world.ts')).openWorld(folder)

@@ -3,8 +3,8 @@ import { recoverLost } from './functions/recover.ts'
 import type { Setup } from './setup.ts'
 import { takeBackUnconfirmed } from './steps/narrow-policy.ts'
 import { sampleUsage } from './steps/sample-usage.ts'
-import type { Sent } from './steps/step.ts'
 import { watchMoved } from './steps/watch-moved.ts'
+import type { Sent } from './systems/engine.ts'
 
 /**
  * Looks after what nobody carries on, at once and then every few seconds, for as long as the worker runs: an engine that

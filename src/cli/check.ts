@@ -8,6 +8,7 @@ import { createSetup } from '../setup.ts'
 import { lookForChecks } from '../steps/look-for-checks.ts'
 import { createCheckingSystems } from '../systems/checking-systems.ts'
 import type { Answer } from './output.ts'
+import { refuseSimulated } from './refuse-simulated.ts'
 
 type Flags = {
   mesh: string
@@ -31,6 +32,7 @@ export async function check(flags: Flags): Promise<Answer> {
   let said = ''
   for (;;) {
     const mesh = await setup.mesh()
+    refuseSimulated(mesh, 'check')
     const skip = skipped(flags.skip, mesh)
     const names = services.length > 0 ? services : undefined
     const facts = await lookForChecks(mesh, createCheckingSystems(mesh), selectServices(mesh, names))

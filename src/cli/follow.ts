@@ -2,10 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { createLogUpdate } from 'log-update'
 import pWaitFor from 'p-wait-for'
 import type { EventName } from '../../inngest.config.ts'
-import { messageOf, OnehopError } from '../errors.ts'
+import { OnehopError } from '../errors.ts'
 import { type Entry, isLost, type RequestRecord } from '../journal-records.ts'
 import { createSetup } from '../setup.ts'
-import { readCredential } from '../systems/credentials.ts'
 
 /**
  * Sends an event to the engine and follows the request, by our own id, in the journal: Inngest may hang a run off
@@ -17,7 +16,7 @@ export async function sendAndFollow({ meshFile, name, data, quiet }: Send): Prom
   const setup = createSetup(meshFile)
   const [mesh, journal] = [await setup.mesh(), await setup.journal()]
   const id = randomUUID()
-  await send({ url: mesh.engine.url, keyFile: mesh.engine.eventKeyFile, event: { id, name, data } })
+  await (await setup.engine()).send({ id, name, data })
   const pickedUp = 20
   await pWaitFor(async () => (await journal.readRequest(id)) !== undefined, {
     interval: 100,
@@ -50,32 +49,6 @@ const lost = ({ id, phase = 'its start', deadline }: RequestRecord) =>
   new OnehopError('run-lost', { request: id, phase, deadline }).toJSON()
 
 type Send = { meshFile: string; name: EventName; data: Record<string, unknown>; quiet: boolean }
-
-async function send({
-  url,
-  keyFile,
-  event,
-}: {
-  url: string
-  keyFile: string | undefined
-  event: Record<string, unknown>
-}): Promise<void> {
-  const key = keyFile ? await readCredential(keyFile) : (process.env.INNGEST_EVENT_KEY ?? '')
-  const response = await fetch(`${url}/e/${encodeURIComponent(key)}`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(event),
-    signal: AbortSignal.timeout(10_000),
-  }).catch((thrown: unknown) => {
-    throw new OnehopError('engine-unreachable', { url, message: messageOf(thrown) }, { cause: thrown })
-  })
-  if (!response.ok)
-    throw new OnehopError('engine-refused', {
-      url,
-      status: response.status,
-      message: (await response.text()).slice(0, 200),
-    })
-}
 
 function liveLines(request: string) {
   const started = Date.now()

@@ -8,6 +8,7 @@ import { createSetup } from '../setup.ts'
 import { probeFrom } from '../steps/probe-from.ts'
 import { createProbingSystems } from '../systems/probing-systems.ts'
 import type { Answer } from './output.ts'
+import { refuseSimulated } from './refuse-simulated.ts'
 
 /**
  * onehop probe --as NAME [--engine URL] [--gateway URL]: proves device names from this machine whenever the worker asks,
@@ -20,6 +21,7 @@ export async function probe({ mesh, as, once, engine, gateway }: Flags): Promise
       message: `--as: expected a machine name as in mesh.yaml, got ${JSON.stringify(as)}`,
       command: 'probe',
     })
+  refuseSimulated(await createSetup(mesh).mesh(), 'probe')
   if (once) return probeOnce({ mesh, as })
   const log = (line: string) => process.stderr.write(`${line}\n`)
   const running = await startProber({ meshFile: mesh, as, engine, gateway, log })

@@ -2,9 +2,8 @@ import type { RetireResult } from '../functions/retire.ts'
 import { forceAction } from '../functions/rollback.ts'
 import { type Mesh, selectServices } from '../plan/mesh.ts'
 import { portMapFlags, portMapsOf } from '../plan/port-map-flags.ts'
-import { createSetup, type Setup } from '../setup.ts'
+import { type CommandSetup, createSetup, type Setup } from '../setup.ts'
 import { type Container, readContainers } from '../systems/docker.ts'
-import { createEngine } from '../systems/engine.ts'
 import { readNodeNames } from '../systems/node-names.ts'
 import { confirm } from './confirm.ts'
 import { sendAndFollow } from './follow.ts'
@@ -17,7 +16,7 @@ export async function retire({ mesh: meshFile, json, force, yes, service }: Flag
   const setup = createSetup(meshFile)
   const mesh = await setup.mesh()
   const [chosen] = selectServices(mesh, [service])
-  if (chosen?.engine && !yes) await confirmApps(mesh.engine.url)
+  if (chosen?.engine && !yes) await confirmApps(setup)
   const code = force && (await (await setup.journal()).issueCode(forceAction('retire', service)))
   const record = await sendAndFollow({
     meshFile,
@@ -65,8 +64,8 @@ async function containers({ kubernetes }: Mesh): Promise<Container[]> {
 }
 
 /** Every app that the engine calls, or that dials it, may use its old path: only its user can know. */
-async function confirmApps(url: string): Promise<void> {
-  const apps = (await createEngine({ url }).apps()).map(
+async function confirmApps(setup: CommandSetup): Promise<void> {
+  const apps = (await (await setup.engine()).apps()).map(
     ({ name, url: at }) => `  ${name}${at ? ` at ${at}` : ''}`,
   )
   await confirm({

@@ -2,7 +2,7 @@ import Table from 'cli-table3'
 import { type DriftRecord, driftRecord, withoutMarks } from '../drift-record.ts'
 import { isLost } from '../journal-records.ts'
 import { driftId } from '../plan/drift-kinds.ts'
-import { forgottenIn, isClusterService } from '../plan/mesh.ts'
+import { forgottenIn, isClusterService, type Mesh } from '../plan/mesh.ts'
 import { advertised, pathsOf } from '../plan/paths.ts'
 import { createSetup } from '../setup.ts'
 import { askWorker } from '../systems/ask-worker.ts'
@@ -59,7 +59,7 @@ export async function status({ mesh: file }: { mesh: string }): Promise<Answer> 
     .sort((a, b) => Date.parse(b.updatedAt ?? '') - Date.parse(a.updatedAt ?? ''))
     .slice(0, 5)
     .map(({ id, event, updatedAt: at, failure = null }) => ({ id, event, at, failure }))
-  const worker = await askWorker(mesh.worker)
+  const worker = mesh.simulated === undefined ? await askWorker(mesh.worker) : undefined
   const table = new Table({
     head: ['service', 'state', 'answers on', 'why'],
     style: { head: [], border: [], compact: true },
@@ -88,9 +88,7 @@ export async function status({ mesh: file }: { mesh: string }): Promise<Answer> 
           ...(narrowing.failure ? [`it could not be taken back: ${narrowing.failure.message}`] : []),
         ]
       : []),
-    worker
-      ? `worker ${mesh.worker.listen}: running; it uses the engine by ${worker.engine}`
-      : `worker ${mesh.worker.listen}: not running; engine ${mesh.engine.url}`,
+    ...(mesh.simulated === undefined ? [workerLine(mesh, worker)] : [simulatedLine(mesh.simulated)]),
   ]
   return {
     result: {
@@ -104,10 +102,19 @@ export async function status({ mesh: file }: { mesh: string }): Promise<Answer> 
         : null,
       worker: { listen: mesh.worker.listen, running: worker !== undefined, engine: worker?.engine ?? null },
       engine: mesh.engine.url,
+      ...(mesh.simulated !== undefined && { simulated: mesh.simulated }),
     },
     text: lines.join('\n'),
   }
 }
+
+const workerLine = ({ worker: { listen }, engine }: Mesh, worker: { engine: string } | undefined) =>
+  worker
+    ? `worker ${listen}: running; it uses the engine by ${worker.engine}`
+    : `worker ${listen}: not running; engine ${engine.url}`
+
+const simulatedLine = (folder: string) =>
+  `simulated world ${folder}: nothing here is real; its engine and its worker run inside each command`
 
 const driftLine = ({ at, drifts }: DriftRecord) =>
   drifts.length === 0

@@ -4,9 +4,10 @@ import type { Journal } from '../journal.ts'
 import { type Entry, isLive, isLost, type RequestRecord } from '../journal-records.ts'
 import type { Setup } from '../setup.ts'
 import { attending } from '../steps/attending.ts'
-import { createStep, type EngineStep, localEngine, type Sent } from '../steps/step.ts'
+import { createStep, type EngineStep, localEngine } from '../steps/step.ts'
 import type { RollbackOptions } from '../steps/undo-change.ts'
 import { writeBooks } from '../steps/write-books.ts'
+import type { Sent } from '../systems/engine.ts'
 import { isBack, type RollbackResult, rollback } from './rollback.ts'
 
 /** The Inngest function: what a run that was cancelled or broke has left is taken up at once, what was lost every minute. */

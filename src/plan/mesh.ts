@@ -201,6 +201,8 @@ const meshSchema = z
       })
       .prefault({}),
     state: file.default('~/.local/state/onehop'),
+    /** The folder of a simulated world: every command then works on that one, and on nothing real. */
+    simulated: file.optional(),
     deadlines: z
       .strictObject({
         /** For each question that onehop check asks. */
@@ -434,6 +436,7 @@ function withPaths(mesh: z.output<typeof meshSchema>, base: string): Mesh {
     },
     caddy: { ...mesh.caddy, file: at(mesh.caddy.file) },
     state: at(mesh.state),
+    ...(mesh.simulated !== undefined && { simulated: at(mesh.simulated) }),
     ...(mesh.books !== undefined && { books: at(mesh.books) }),
     drift: {
       ...mesh.drift,

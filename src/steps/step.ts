@@ -1,5 +1,6 @@
 import pRetry from 'p-retry'
 import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
+import type { Sent } from '../systems/engine.ts'
 
 /**
  * What the workflows run over. A step's failure is an answer, not an exception: a coded error would lose its code at the
@@ -15,7 +16,6 @@ export type Step = {
 
 /** `always`: also when the request was aborted (it undoes, or it only looks). `rest`: seconds of sleep that follow. */
 export type StepOptions = { always?: boolean; rest?: number }
-export type Sent = { id?: string; name: string; data: Record<string, unknown> }
 export type Outcome<T> = { ok: true; value: T } | { ok: false; failure: Failure }
 
 /** The part of Inngest's step tools that is used. */

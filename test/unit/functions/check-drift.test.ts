@@ -7,7 +7,8 @@ import { OnehopError } from '../../../src/errors.ts'
 import { checkDrift } from '../../../src/functions/check-drift.ts'
 import { openJournal } from '../../../src/journal.ts'
 import type { Setup, Work } from '../../../src/setup.ts'
-import { createStep, localEngine, type Sent } from '../../../src/steps/step.ts'
+import { createStep, localEngine } from '../../../src/steps/step.ts'
+import type { Sent } from '../../../src/systems/engine.ts'
 import { smallMesh } from '../small-mesh.ts'
 
 let folder: string

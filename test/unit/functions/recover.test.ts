@@ -7,7 +7,7 @@ import { recoverLost } from '../../../src/functions/recover.ts'
 import { rollback } from '../../../src/functions/rollback.ts'
 import { type Journal, openJournal } from '../../../src/journal.ts'
 import type { Setup, Work } from '../../../src/setup.ts'
-import type { Sent } from '../../../src/steps/step.ts'
+import type { Sent } from '../../../src/systems/engine.ts'
 import { localStep } from '../local-step.ts'
 import { smallMesh } from '../small-mesh.ts'
 

@@ -6,7 +6,7 @@ import type { Journal } from '../../../src/journal.ts'
 import { selectServices } from '../../../src/plan/mesh.ts'
 import { createSetup, type Setup } from '../../../src/setup.ts'
 import { noteEvidence, type Probed } from '../../../src/steps/note-evidence.ts'
-import { createStep, type Sent, type Step } from '../../../src/steps/step.ts'
+import { createStep, type Step } from '../../../src/steps/step.ts'
 import {
   type Ask,
   askVantages,
@@ -14,6 +14,7 @@ import {
   beginEvidence,
   stepsOfVantages,
 } from '../../../src/steps/vantages.ts'
+import type { Sent } from '../../../src/systems/engine.ts'
 
 let folder: string
 let setup: Setup

@@ -1,0 +1,97 @@
+import { mkdtemp, realpath, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { execa } from 'execa'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const names = ['redis', 'qdrant', 'inngest', 'livekit', 'pds', 'typesense']
+
+let folder: string
+let demo: Awaited<ReturnType<typeof run>>
+
+/** Runs one of the project's programs, which may write nowhere but in the world's folder and start no other program. */
+function run(script: string, ...args: string[]) {
+  const permissions = ['--permission', '--allow-fs-read=*', `--allow-fs-write=${folder}`]
+  return execa(process.execPath, [...permissions, '--disable-warning=ExperimentalWarning', script, ...args], {
+    cwd: root,
+    env: { NO_COLOR: '1', ONEHOP_MESH: join(folder, 'mesh.yaml') },
+    timeout: 120_000,
+    reject: false,
+    stdin: 'ignore',
+  })
+}
+const onehop = async (...args: string[]) => {
+  const { stdout, stderr } = await run('src/cli/main.ts', ...args, '--json')
+  expect(stdout, stderr).toMatch(/^\{/)
+  return JSON.parse(stdout)
+}
+
+beforeAll(async () => {
+  folder = join(await realpath(await mkdtemp(join(tmpdir(), 'onehop-demo-'))), 'world')
+  demo = await run('simulated/demo.ts', '--json', '--folder', folder)
+}, 180_000)
+
+afterAll(() => rm(join(folder, '..'), { recursive: true }))
+
+test('the demo moves six services, takes one failure back, repairs a drift and undoes everything', () => {
+  expect(demo.exitCode, demo.stderr).toBe(0)
+  expect(JSON.parse(demo.stdout)).toMatchObject({
+    ok: true,
+    command: 'demo',
+    result: {
+      services: names.map((service) => ({ service, state: 'restored', restored: true })),
+      drift: { found: expect.any(Number), repaired: expect.any(Number) },
+      caddyfile_restored: true,
+      simulated: true,
+    },
+    error: null,
+  })
+  const { found, repaired } = JSON.parse(demo.stdout).result.drift
+  expect(found).toBeGreaterThan(0)
+  expect(repaired).toBe(found)
+  expect(demo.stderr).not.toMatch(/\[object |undefined|NaN/)
+})
+
+test('its first lines say what is simulated and what is real', () => {
+  const [first, second, , third] = demo.stderr.split('\n')
+  expect(first).toContain('simulation')
+  expect(second).toMatch(/simulated: +Kubernetes/)
+  expect(third).toMatch(/real: +onehop itself/)
+  expect(demo.stderr).toContain('npm run demo:real')
+})
+
+test('its world can be planned, moved, looked at and undone by the commands that it suggests', {
+  timeout: 180_000,
+}, async () => {
+  expect(await onehop('plan')).toMatchObject({ ok: true, result: { blocked: 0 } })
+  const statesOf = async () =>
+    Object.fromEntries(
+      (await onehop('status')).result.services.map((each: { name: string; state: string }) => [
+        each.name,
+        each.state,
+      ]),
+    )
+  const all = (state: string) => Object.fromEntries(names.map((name) => [name, state]))
+  expect(await statesOf()).toEqual(all('restored'))
+  expect(await onehop('migrate', '--yes')).toMatchObject({ ok: true, error: null })
+  expect(await statesOf()).toEqual(all('moved'))
+  expect(await onehop('drift')).toMatchObject({ ok: true, result: { drifts: [] } })
+  expect(await onehop('journal', 'redis')).toMatchObject({ ok: true })
+  expect(await onehop('rollback', 'redis', '--local')).toMatchObject({ ok: true })
+  expect(await onehop('rollback', '--all')).toMatchObject({ ok: true })
+  expect(await statesOf()).toEqual(all('restored'))
+})
+
+test('a command that needs real programs says so', async () => {
+  expect(await onehop('check')).toMatchObject({ ok: false, error: { code: 'simulated-unsupported' } })
+})
+
+test('a world that is not there is named, and nothing real is asked instead', async () => {
+  await rm(join(folder, 'world.json'))
+  expect(await onehop('plan')).toMatchObject({
+    ok: false,
+    error: { code: 'simulated-world-unreadable', message: expect.stringContaining(folder) },
+  })
+})
