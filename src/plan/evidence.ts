@@ -64,9 +64,12 @@ export function tallied(tally: Tally, { target, answer }: { target: Target; answ
         ...tally,
         probes: probes + 1,
         failures: failures + 1,
-        message: `${target.host}:${target.port} ${answer.message}`,
+        message: `${placeOf(target)} ${answer.message}`,
       }
 }
+
+/** An old URL has its port in it. */
+const placeOf = ({ host, port }: Target) => (host.includes('://') ? host : `${host}:${port}`)
 
 /** A tally as the journal keeps it. */
 export function evidenceOf(
