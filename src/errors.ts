@@ -653,10 +653,10 @@ const table = {
     message: 'the world has moved since the plan was made: {moved}',
     fix: 'onehop plan --out FILE, read it, then onehop migrate --plan FILE',
   },
-  'plan-incomplete': {
+  'plan-unread': {
     kind: 'refused',
-    message: 'this plan cannot be saved, since not everything could be read: {message}',
-    fix: 'cure what is marked x, then run the command again',
+    message: 'this plan is incomplete: {parts} could not be read',
+    fix: 'fix what is listed under "Blocked" (with --json: result.problems), then run the command again',
   },
   'plan-unwritable': {
     kind: 'refused',
@@ -666,7 +666,7 @@ const table = {
   'plan-blocked': {
     kind: 'refused',
     message: '{blocked} of {count} services cannot be moved as things are',
-    fix: 'cure what is marked x, then onehop plan',
+    fix: 'fix what is listed under "Blocked" (with --json: the problems in result), then: onehop plan',
   },
   'drift-returns': {
     kind: 'refused',

@@ -27,7 +27,7 @@ export function throughCaddy(mesh: Mesh, service: ClusterService, snapshot: Snap
     if (others?.length === 0) return []
     const by = others ? ` (by the policy: ${others.join(', ')})` : ''
     return [
-      `through Caddy, ${site} goes on answering whoever reaches this machine${by}: allow is about the device name; onehop retire ${service.name} ends that`,
+      `through Caddy, ${site} still answers everyone who can reach this machine${by}: allow restricts the device name alone; onehop retire ${service.name} ends that`,
     ]
   })
   return [
@@ -36,7 +36,7 @@ export function throughCaddy(mesh: Mesh, service: ClusterService, snapshot: Snap
       .filter(({ sites }) => !routed.some((site) => sites.some((each) => sameSite(site, each))))
       .map(
         ({ site, upstream, line }) =>
-          `through Caddy, ${site} (line ${line}) leads to ${upstream} as well, and is none of its routes: whoever reaches that (by a Funnel, the whole internet) reaches ${service.name}`,
+          `through Caddy, ${site} (line ${line}) also leads to ${upstream}, and is none of its routes: everyone who can reach that site (with a Funnel, the whole internet) reaches ${service.name}`,
       ),
   ]
 }

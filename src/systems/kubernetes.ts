@@ -54,7 +54,9 @@ export function createKubernetes({
         'reading namespace kube-system',
         core.readNamespace({ name: 'kube-system' }),
       )
-      return namespace.metadata?.uid ?? ''
+      const { uid } = namespace.metadata ?? {}
+      if (uid) return uid
+      throw new OnehopError('kubernetes-unreachable', { context, message: 'its kube-system has no UID' })
     },
     /** Those of all namespaces, or of the named ones. */
     async services(namespaces: string[] = []): Promise<ServiceFacts[]> {
