@@ -1,3 +1,5 @@
+import { shown } from './plan/json.ts'
+
 /**
  * What goes wrong, in one table. `docs/runbook/<code>.md` is rendered from it, and a test keeps both equal.
  * `message` and `fix` name their details in braces.
@@ -746,7 +748,7 @@ export function toOnehopError(thrown: unknown): OnehopError {
   if (thrown instanceof OnehopError) return thrown
   return new OnehopError(
     'internal',
-    { message: thrown instanceof Error ? thrown.message : String(thrown) },
+    { message: thrown instanceof Error ? thrown.message : shown(thrown) },
     { cause: thrown },
   )
 }
@@ -754,7 +756,7 @@ export function toOnehopError(thrown: unknown): OnehopError {
 /** Anything thrown, in words: many network errors carry theirs only in `cause` or `errors`. */
 export function messageOf(thrown: unknown): string {
   if (thrown instanceof AggregateError && thrown.errors.length > 0) return messageOf(thrown.errors[0])
-  if (!(thrown instanceof Error)) return String(thrown)
+  if (!(thrown instanceof Error)) return shown(thrown)
   if (thrown.message === '' || thrown.message === 'fetch failed')
     return thrown.cause ? messageOf(thrown.cause) : thrown.name
   return thrown.message

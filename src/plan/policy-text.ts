@@ -113,9 +113,9 @@ export function insertEntry(text: string, { at, key, value, mark }: Piece): stri
   const container = containerOf(policy, at)
   if (container) return insertInto(policy, container, body, mark)
   const section = at[0] ?? ''
-  const [open, close] = sections[section]?.type === 'object' ? '{}' : '[]'
+  const isObject = sections[section]?.type === 'object'
   const gap = isBroken(policy.root, text) ? `${lineEnd(text)}${indentIn(policy, policy.root)}` : ''
-  const made = insertInto(policy, policy.root, `"${section}": ${open}${gap}${close}`, '')
+  const made = insertInto(policy, policy.root, `"${section}": ${isObject ? `{${gap}}` : `[${gap}]`}`, '')
   return insertEntry(made, { at, value, mark, ...(key !== undefined && { key }) })
 }
 

@@ -10,11 +10,11 @@ import type { Snapshot } from './snapshot.ts'
  * port, by the policy. One line for each of its routes that has such; nothing where `allow` says nothing anyway.
  */
 export function throughCaddy(mesh: Mesh, service: ClusterService, snapshot: Snapshot): string[] {
-  const { machine, tailnet: domain } = mesh
+  const { machine = '', tailnet: domain } = mesh
   if (service.allow.length === 0 || service.allow.includes('*')) return []
   const known = lookup(snapshot)
-  const device = known.devicesNamed(machine ?? '').find((each) => each.name === `${machine}.${domain}`)
-  const who = { name: machine ?? '', addresses: device?.addresses ?? [], tags: device?.tags ?? [] }
+  const device = known.devicesNamed(machine).find((each) => each.name === `${machine}.${domain}`)
+  const who = { name: machine, addresses: device?.addresses ?? [], tags: device?.tags ?? [] }
   const named = new Set(service.allow.map((each) => each.replace(`.${domain}`, '')))
   const routed = Object.keys(service.routes)
   const beside = hasOldPath(service)
