@@ -658,7 +658,7 @@ const table = {
   'plan-unread': {
     kind: 'refused',
     message: 'this plan is incomplete: {parts} could not be read',
-    fix: 'fix what is listed under "Blocked" (with --json: result.problems), then run the command again',
+    fix: 'do what "Blocked" lists (with --json: result.problems), then run the command again',
   },
   'plan-unwritable': {
     kind: 'refused',
@@ -668,7 +668,7 @@ const table = {
   'plan-blocked': {
     kind: 'refused',
     message: '{blocked} of {count} services cannot be moved as things are',
-    fix: 'fix what is listed under "Blocked" (with --json: the problems in result), then: onehop plan',
+    fix: 'do what "Blocked" lists (with --json: the problems in result), then: onehop plan',
   },
   'drift-returns': {
     kind: 'refused',

@@ -75,13 +75,12 @@ function foldedLines({ services }: Plan): string[] {
   })
   const unknown = groupBy(
     folded.filter(({ unread }) => unread.length > 0),
-    ({ unread }) => namesOf(unread),
+    ({ state, unread }) =>
+      `${state === 'unknown' ? state : `${state} by the journal alone`}, because ${namesOf(unread)} could not be read`,
   )
   return [
     ...settled,
-    ...[...unknown].map(
-      ([parts, all]) => `not compared with ${parts}: ${all.map(({ name }) => name).join(', ')}`,
-    ),
+    ...[...unknown].map(([why, all]) => `${why}: ${all.map(({ name }) => name).join(', ')}`),
   ]
 }
 
@@ -96,7 +95,7 @@ function renderService(service: PlannedService): string[] {
     )
   lines.push(
     ...service.changes.flatMap(renderChange),
-    ...(service.unread.length > 0 ? [`    not compared with ${namesOf(service.unread)}`] : []),
+    ...(service.unread.length > 0 ? [`    not read: ${namesOf(service.unread)}`] : []),
     ...service.notes.map((note) => `    note: ${note}`),
     '',
   )

@@ -129,7 +129,9 @@ test('all that could not be read is named at once', async () => {
     ...['caddy-missing', 'caddy-unreachable'],
   ])
   expect(changes).toBe(0)
-  expect(text).toContain('not compared with the cluster, the devices of the tailnet, and the policy')
+  expect(text).toMatch(
+    /^unknown, because the cluster, the devices of the tailnet, .* could not be read: redis$/m,
+  )
   expect(failure?.message).toMatch(/: the cluster, .*, and Caddy could not be read$/)
 })
 

@@ -561,7 +561,9 @@ describe('of a part that was not read', () => {
   test('a moved service is not said to be moved already, nor its own device to be in its way', () => {
     const plan = planMesh(mesh, without(moved, ['cluster']), ['pds'])
     expect(plan.services).toMatchObject([{ state: 'moved', unread: ['cluster'], problems: [] }])
-    expect(stripVTControlCharacters(renderPlan(plan))).not.toMatch(/already|nothing to do/i)
+    const text = stripVTControlCharacters(renderPlan(plan))
+    expect(text).not.toMatch(/already|nothing to do/i)
+    expect(text).toContain('\nmoved by the journal alone, because the cluster could not be read: pds\n')
   })
 
   test('no text of a plan has a value in it that is no text', () => {
