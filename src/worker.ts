@@ -68,8 +68,8 @@ function listen({
 async function holderOf(port: number): Promise<string> {
   const lsof = await execa('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'], { reject: false })
   const [pid, command] = [/^p(\d+)/m.exec(lsof.stdout ?? '')?.[1], /^c(.+)/m.exec(lsof.stdout ?? '')?.[1]]
-  if (pid) return `${command} (pid ${pid})`
+  if (pid) return `${command ?? 'a process'} (pid ${pid})`
   const ss = await execa('ss', ['-Hltnp', `sport = :${port}`], { reject: false })
-  const found = /users:\(\("([^"]+)",pid=(\d+)/.exec(ss.stdout ?? '')
-  return found ? `${found[1]} (pid ${found[2]})` : 'another process'
+  const [, name, id] = /users:\(\("([^"]+)",pid=(\d+)/.exec(ss.stdout ?? '') ?? []
+  return name && id ? `${name} (pid ${id})` : 'another process'
 }

@@ -133,8 +133,8 @@ const isSlow = ({ path, p99 }: PathEvidence, limits: Limits) =>
 
 const figuresOf = (seen: PathEvidence, limits: Limits) =>
   [
-    `p99 ${seen.p99} ms where ${limits.p99} ms are allowed`,
-    `p50 ${seen.p50} ms`,
+    `p99 ${seen.p99 ?? 'unknown'} ms where ${limits.p99 ?? 'any number of'} ms are allowed`,
+    `p50 ${seen.p50 ?? 'unknown'} ms`,
     `${seen.probes} probes`,
     wayOf(seen),
   ]

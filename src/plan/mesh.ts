@@ -30,7 +30,7 @@ export function problemsOf(error: z.ZodError): string {
       // A bad key's own expectation stands one level deeper.
       const inner =
         issue.code === 'invalid_key' ? ` (${issue.issues.map((each) => each.message).join(', ')})` : ''
-      return `${issue.path.join('.') || '(top)'}: ${issue.message}${inner}`
+      return `${issue.path.map(String).join('.') || '(top)'}: ${issue.message}${inner}`
     })
     .join('; ')
 }
