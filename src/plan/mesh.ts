@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import { z } from 'zod'
 import { OnehopError } from '../errors.ts'
+import { dnsLabel as label } from '../names.ts'
 import { cronProblem } from './cron.ts'
 import { driftKindNames, isDriftName } from './drift-kinds.ts'
 
@@ -37,10 +38,6 @@ export function problemsOf(error: z.ZodError): string {
 
 const port = z.int().min(1).max(65535)
 const file = z.string().min(1)
-const label = z
-  .string()
-  .max(63)
-  .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, 'expected a DNS label: a-z, 0-9 and inner hyphens, at most 63')
 const seconds = z.number().positive()
 const hostPort = z.string().regex(/^[^\s/]+:\d{1,5}$/, 'expected host:port')
 const credentials = z.strictObject({ clientIdFile: file, clientSecretFile: file })
