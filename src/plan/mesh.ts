@@ -195,6 +195,19 @@ const meshSchema = z
           .string()
           .regex(/^(\/[\w.-]+)*$/, 'expected a path such as /onehop')
           .default(''),
+        /** By which other names it is asked: of a proxy before it, or as Prometheus knows this machine. */
+        hosts: z
+          .array(
+            z
+              .string()
+              .max(259)
+              .regex(
+                /^([a-z0-9]([a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:\d{1,5})?$/,
+                'expected a host in small letters, with or without its port: panda.tail7af24.ts.net, 192.168.1.5:3111',
+              ),
+          )
+          .max(100)
+          .default([]),
       })
       .prefault({}),
     state: file.default('~/.local/state/onehop'),
