@@ -33,7 +33,7 @@ const attempt = z.int().min(1)
 const count = z.int().min(0).max(1000)
 /** Which question, to whom, about what: the answer says it again. */
 const asked = { service: dnsLabel, attempt, vantage: dnsLabel, ask: eventId.max(100) }
-/** What is told of a request, and of one of its services, carries more than this. */
+/** The least that an event about a request, or about a service of it, carries. */
 const ofRequest = z.looseObject({ request: eventId })
 const ofService = ofRequest.extend({ service: dnsLabel })
 

@@ -57,7 +57,7 @@ type Log = (line: string) => void
 type Options = {
   client: Inngest
   functions: InngestFunction.Any[]
-  /** Where the engine is to call the functions, with engine.serveOrigin. */
+  /** With engine.serveOrigin: where the engine is to call the functions, and what registers them there. */
   registration?: { endpoint: string; create: (signal: AbortSignal) => Register } | undefined
   setup: Setup
   link: EngineLink

@@ -2,10 +2,10 @@ import type { Context, Handler } from 'hono'
 import { OnehopError } from './errors.ts'
 
 /**
- * A handler that answers only what is asked for under one of these hosts, and by no page of another site. A name of an
- * attacker that leads to this machine (DNS rebinding) stands in Host, and a page that he wrote in Origin or Sec-Fetch-Site.
+ * Wraps a handler so that it answers only requests for one of these hosts, and none that a page of another site makes.
+ * DNS rebinding shows in Host: the attacker's name leads to this machine. Other pages show in Origin and Sec-Fetch-Site.
  *
- * Each route has it around its own handler: a middleware would reach the routes of the app that onehop is mounted in.
+ * Each route of the worker wraps its own handler. A middleware would also reach routes of the app that onehop is mounted in.
  */
 export const guarded =
   (hosts: AllowedHost[], handler: (context: Context) => Promise<Response>): Handler =>
@@ -14,50 +14,43 @@ export const guarded =
     return refusal ? context.json(refusal.toJSON(), 403) : handler(context)
   }
 
-/** A host by which the worker may be asked; without `ports` at any port, and `''` is the port that is not written. */
+/** A host that the worker answers for: at these ports, where `''` means that none is written, or at any port. */
 export type AllowedHost = { name: string; ports?: string[] }
 
 /**
- * The hosts of mesh.yaml: worker.listen, engine.serveOrigin's, worker.hosts, and the names of this machine itself. Mounted in
- * another app, only that app knows where it listens (`port` is absent): then the machine's own names are good at any port,
- * since no page can make a browser ask for them under a name of the page's choice.
+ * The hosts that mesh.yaml names (worker.listen, worker.hosts, engine.serveOrigin) and the loopback names of this machine.
+ *
+ * The loopback names count at `port`. In another app `port` is unknown, and they count at every port: a browser sends them
+ * only for pages of this machine, never for a name that an attacker owns.
  */
 export function allowedHosts({ listen, hosts, serveOrigin, port }: Doors): AllowedHost[] {
-  const own = parseHost(listen)
-  const machine = ['localhost', '127.0.0.1', '[::1]'].map((name) =>
-    port === undefined ? { name } : { name, ports: portsOf(String(port)) },
-  )
-  const named = hosts.flatMap((host): AllowedHost[] => {
+  const loopback = ['localhost', '127.0.0.1', '[::1]'].map((name) => ({
+    name,
+    ...(port !== undefined && { ports: portsOf(String(port)) }),
+  }))
+  const named = [listen, ...hosts].flatMap((host): AllowedHost[] => {
     const found = parseHost(host)
-    return found ? [found.port === '' ? { name: found.name } : { name: found.name, ports: [found.port] }] : []
+    return found ? [{ name: found.name, ...(found.port !== '' && { ports: portsOf(found.port) }) }] : []
   })
-  const origin = serveOrigin === undefined ? undefined : new URL(serveOrigin)
-  const served = origin && { name: origin.hostname, ports: portsOf(origin.port, origin.protocol) }
-  return [
-    ...(own ? [{ name: own.name, ports: portsOf(own.port) }] : []),
-    ...machine,
-    ...named,
-    ...(served ? [served] : []),
-  ]
+  if (serveOrigin === undefined) return [...loopback, ...named]
+  const { hostname: name, port: written, protocol } = new URL(serveOrigin)
+  return [...loopback, ...named, { name, ports: portsOf(written || (protocol === 'https:' ? '443' : '80')) }]
 }
 
 type Doors = { listen: string; hosts: string[]; serveOrigin?: string | undefined; port?: number | undefined }
 
-/** How a port is written in Host: that of the scheme may be left out. */
-function portsOf(port: string, scheme = 'http:'): string[] {
-  const usual = scheme === 'https:' ? '443' : '80'
-  return port === '' || port === usual ? ['', usual] : [port]
-}
+/** How Host may write a port: clients leave out the usual ones. */
+const portsOf = (port: string) => (port === '80' || port === '443' ? ['', port] : [port])
 
-/** Why a request is not answered, if it is not. */
+/** Why a request gets no answer; `undefined` if it gets one. */
 function refusalOf({ url, headers }: Request, allowed: AllowedHost[]): OnehopError | undefined {
-  // A request target in absolute form names a host as well, and a runtime may take the URL from either.
-  const asked = [headers.get('host') ?? hostOf(url), hostOf(url)]
-  const foreign = asked.find((host) => !isAllowed(host, allowed))
+  // A request target in absolute form names a host too, and runtimes differ in which of the two they put into the URL.
+  const hosts = [headers.get('host') ?? hostOf(url), hostOf(url)]
+  const foreign = hosts.find((host) => !isAllowed(host, allowed))
   if (foreign !== undefined) return new OnehopError('host-refused', { host: foreign || '(none)' })
   const origin = headers.get('origin')
   const [, page = ''] = /^https?:\/\/(.+)$/.exec(origin ?? '') ?? []
-  if (origin !== null && !asked.every((host) => isSameHost(page, host)))
+  if (origin !== null && !hosts.every((host) => isSameHost(page, host)))
     return new OnehopError('origin-refused', { origin })
   const site = headers.get('sec-fetch-site') ?? 'none'
   if (site !== 'none' && site !== 'same-origin')
@@ -65,10 +58,10 @@ function refusalOf({ url, headers }: Request, allowed: AllowedHost[]): OnehopErr
   return undefined
 }
 
-function isAllowed(host: string, allowed: AllowedHost[]): boolean {
-  const asked = parseHost(host)
+function isAllowed(text: string, allowed: AllowedHost[]): boolean {
+  const host = parseHost(text)
   return allowed.some(
-    ({ name, ports }) => name === asked?.name && (ports === undefined || ports.includes(asked.port)),
+    ({ name, ports }) => name === host?.name && (ports === undefined || ports.includes(host.port)),
   )
 }
 
@@ -78,8 +71,8 @@ function isSameHost(one: string, other: string): boolean {
 }
 
 /**
- * The two parts of a Host header. It is taken apart strictly and not by `new URL`, which reads a host into much that is none
- * (`user@host`, `host/path`, 0x7f000001); of an IPv6 address all spellings are one.
+ * Name and port of a Host header; `undefined` for anything else. `new URL` would accept too much (`user@host`, `host/path`,
+ * `0x7f000001` for 127.0.0.1). It is used for IPv6 addresses alone, which have several spellings.
  */
 function parseHost(text: string): { name: string; port: string } | undefined {
   const [, name, port = ''] = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}))?$/.exec(text.toLowerCase()) ?? []

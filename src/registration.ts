@@ -4,11 +4,11 @@ import { serve } from 'inngest/hono'
 import { type ClientOptions, createClient } from '../inngest.config.ts'
 
 /**
- * What tells the engine of the functions, and where it is to call them: at `endpoint`, and nowhere else. The SDK
- * registers when its handler is asked by PUT, and takes the address from that request, its headers and its query. So this
- * handler listens nowhere: only the worker asks it.
+ * Makes the call that registers the functions with the engine, to be called at `endpoint` and nowhere else. The SDK registers
+ * when its handler gets a PUT, and takes parts of the address from that request and its query. So this handler is not
+ * reachable from outside: only the worker itself passes it a request.
  *
- * The call to the engine has a deadline, and ends with `signal`.
+ * The call to the engine ends after 10 s, or with `signal`.
  */
 export function createRegistration({ client, functions, endpoint, signal }: Options): Register {
   const registering = createClient({
@@ -30,7 +30,7 @@ export function createRegistration({ client, functions, endpoint, signal }: Opti
   return async () => handler.request(endpoint, { method: 'PUT' })
 }
 
-/** Registers once; the answer is the engine's, or the SDK's for it. */
+/** Registers once. @returns the SDK's response, with the engine's status and message */
 export type Register = () => Promise<Response>
 type Options = {
   client: ClientOptions

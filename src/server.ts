@@ -23,8 +23,8 @@ import { servicesKnown, type WorkerStatus } from './worker-status.ts'
  *     app.route('/onehop', onehop.app)
  *     const worker = await onehop.start({ log: console.log })
  *
- * Each of these routes answers only under the hosts of mesh.yaml and this machine's own names; `port` is the port that the
- * process listens on, where that is known.
+ * Each of these routes answers only for known hosts, see allowedHosts. `port` is the port that the process listens on, if
+ * that is known.
  *
  * @throws OnehopError mesh-unreadable, mesh-invalid, credentials-missing, journal-unwritable
  */
@@ -68,7 +68,7 @@ export async function createOnehopApp({ meshFile, port }: { meshFile: string; po
   )
   const endpoint = serveOrigin === undefined ? undefined : endpointOf(serveOrigin, worker.path)
   if (endpoint !== undefined) {
-    // No PUT: whoever may ask for a registration could have the engine call another address. See createRegistration.
+    // No PUT: a caller could make the SDK register an address of the caller's choice. See createRegistration.
     const { origin, pathname } = new URL(endpoint)
     const serve = serveInngest({
       ...{ client, functions, serveOrigin: origin, servePath: pathname },
@@ -77,7 +77,7 @@ export async function createOnehopApp({ meshFile, port }: { meshFile: string; po
     app.on(['GET', 'POST'], '/api/inngest', guarded(hosts, serve))
   }
   let log = (_: string) => {}
-  // It is this sub-app's alone: an error of another app that it is mounted in does not come here.
+  // Hono calls this for the routes of this sub-app alone, also where it is mounted in another app.
   app.onError((thrown, context) => {
     // The SDK parses the body before it looks at the signature.
     if (thrown instanceof SyntaxError) return context.json({ message: 'the body is not JSON' }, 400)

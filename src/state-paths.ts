@@ -7,7 +7,7 @@ declare const checked: unique symbol
 /** A path in the state folder. Only `statePath` makes one, and records are read, written and locked by nothing else. */
 export type StatePath = string & { readonly [checked]: true }
 
-/** Whether it names a file in the folder at hand: no separator, no NUL, not hidden, not `.` or `..`, not too long. */
+/** Whether a name can only be a file of the folder that it is joined to: no separator, no leading dot, not too long. */
 export const isFileName = (name: string) => /^[\w-][\w.-]{0,199}$/.test(name)
 
 /** @throws Error if a part is not a plain file name: the path could lead out of the folder */
@@ -31,7 +31,7 @@ export function statePaths(folder: string) {
     usage: (name: string) => byService('usage', name),
     request: (id: string) => byId('requests', id),
     code: (code: string) => byId('codes', code),
-    /** A record that there is one of. */
+    /** A record of which there is one, such as `policy`. */
     document: (name: string) => statePath(folder, `${name}.json`),
     lock: (name: string) => statePath(folder, name),
   }
@@ -43,8 +43,8 @@ function expectServiceName(name: string): string {
 }
 
 /**
- * Ids come from whoever sends events, and each must have a file of its own: what is no plain word, and what another id's
- * hash could be mistaken for (also where the disk does not tell a from A), is kept under its hash.
+ * Ids come from the senders of events, and each needs a file of its own. An id that is no plain word is kept under its hash;
+ * so is one that looks like a hash, in upper case too, or it would be taken for the id that has this hash.
  */
 const fileNameOf = (id: string) =>
   /^[\w-]{1,100}$/.test(id) && !/^[0-9a-f]{64}$/i.test(id)

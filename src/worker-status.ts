@@ -5,9 +5,9 @@ import { advertised, pathsOf, type ServicePath } from './plan/paths.ts'
 import type { Setup } from './setup.ts'
 
 /**
- * What the worker tells anyone who can reach it: names, states, paths and counts. The journal's entries hold pieces of
- * Caddyfiles and policies, with what secrets are in them, and words that count as proof: so each field is written out here,
- * and one that an entry gains is not told. Of a failure it is the code alone, since its message may quote a file.
+ * What anyone who reaches the worker may read: names, states, paths and counts. An entry of the journal holds pieces of the
+ * Caddyfile and of the policy, which may contain secrets, and the word by which a proof counts. So each field is copied by
+ * name, and a new field of an entry stays private. A failure shows its code alone: its message may quote a file.
  */
 export type WorkerStatus = {
   status: 'ok'
@@ -15,14 +15,14 @@ export type WorkerStatus = {
   /** Without a user, a password or a query. */
   engine: string
   functions: string[]
-  /** Those that the journal knows; `changes` counts what was changed of it and not taken back. */
+  /** The services in the journal. `changes` is how many changes of a service are in place. */
   services: Array<{ service: string; state: State; paths: AdvertisedPath[]; changes: number }>
-  /** Why the journal or mesh.yaml could not be read. */
+  /** Set if the journal or mesh.yaml could not be read. */
   failure?: { code: ErrorCode }
 }
 type AdvertisedPath = Pick<ServicePath, 'port'> & Partial<Pick<ServicePath, 'portMap' | 'oldUrl' | 'device'>>
 
-/** What is known by now of the services, or why nothing is. Never throws. */
+/** The part of the status that is read for each request. Never throws. */
 export async function servicesKnown(setup: Setup): Promise<Pick<WorkerStatus, 'services' | 'failure'>> {
   try {
     const [mesh, journal] = await Promise.all([setup.mesh(), setup.journal()])
@@ -38,7 +38,7 @@ export async function servicesKnown(setup: Setup): Promise<Pick<WorkerStatus, 's
   }
 }
 
-/** The paths by which clients may come, of a service that mesh.yaml still names. */
+/** The paths that clients may use now; none if mesh.yaml no longer names the service. */
 function pathsNow(mesh: Mesh, entry: Entry): AdvertisedPath[] {
   const service = mesh.services.filter(isClusterService).find((each) => each.name === entry.service)
   if (!service) return []

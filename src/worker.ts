@@ -42,7 +42,7 @@ export async function startWorker({
   }
 }
 
-/** worker.listen's two parts; an IPv6 address stands in brackets there, and in none where it is listened on. */
+/** Splits worker.listen. An IPv6 address is written in brackets there, and `listen` takes it without. */
 function addressOf(listen: string): { hostname: string; port: number } {
   const colon = listen.lastIndexOf(':')
   return { hostname: listen.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(listen.slice(colon + 1)) }

@@ -22,7 +22,7 @@ export async function requested<Name extends RequestName>(
   const engine = context.step as EngineStep
   const data = context.event.data ?? {}
   const of = { request: context.event.id ?? context.runId, run: context.runId }
-  // Nothing is kept of it, since nothing may be called by such an id.
+  // Not recorded as a refused request: a record would carry the id on.
   const id = eventId.safeParse(of.request)
   if (!id.success)
     throw brokenOff(
@@ -72,7 +72,7 @@ export async function carryOut(
   return ended.result
 }
 
-/** The data of an event that is no request of its own. @throws NonRetriableError with event-invalid as its cause */
+/** The data of an event that is no request. @throws NonRetriableError with event-invalid as its cause */
 export function expectEvent<Name extends EventName>(
   name: Name,
   data: unknown,

@@ -1,10 +1,10 @@
-/** Where the engine is to call the functions, with engine.serveOrigin. */
+/** The URL at which the engine calls the functions. */
 export const endpointOf = (serveOrigin: string, path: string) =>
   new URL(`${path}/api/inngest`, serveOrigin).href
 
 /**
- * Whether the engine calls an app there. It calls this machine localhost, however it was registered (pkg/util/normalize.go of
- * inngest), and a query says nothing of where.
+ * Whether the URL that the engine has for an app is this endpoint. The engine turns 127.0.0.1 and 0.0.0.0 into localhost
+ * (inngest/inngest, pkg/util/normalize.go). A query makes no difference.
  */
 export function isCalledAt(url: string | null, endpoint: string): boolean {
   const plain = (text: string) => {

@@ -195,7 +195,7 @@ const meshSchema = z
           .string()
           .regex(/^(\/[\w.-]+)*$/, 'expected a path such as /onehop')
           .default(''),
-        /** By which other names it is asked: of a proxy before it, or as Prometheus knows this machine. */
+        /** Further hosts that the worker answers for: the name that a reverse proxy or Prometheus uses. */
         hosts: z
           .array(
             z
@@ -203,7 +203,7 @@ const meshSchema = z
               .max(259)
               .regex(
                 /^([a-z0-9]([a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:\d{1,5})?$/,
-                'expected a host in small letters, with or without its port: panda.tail7af24.ts.net, 192.168.1.5:3111',
+                'expected a host in lower case, with or without a port, like panda.tail7af24.ts.net or 192.168.1.5:3111',
               ),
           )
           .max(100)

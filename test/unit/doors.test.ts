@@ -37,7 +37,7 @@ const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 const spellings = ['/api/inngest', '/api/inngest/', '/api//inngest', '/API/INNGEST', '/%61pi/inngest']
 
 describe('in connect mode', () => {
-  test('there is no /api/inngest, by whatever method and spelling, and the engine is told nothing', async () => {
+  test('there is no /api/inngest, by whatever method and spelling, and the engine hears nothing', async () => {
     const { port } = await startAlone({ engine: await startEngine() })
     for (const method of methods)
       for (const path of [...spellings, '/api/inngest?deployId=x'])
@@ -436,7 +436,7 @@ function writeMesh({
   return file
 }
 
-/** Takes registrations as the engine does, and knows no app: whoever registers is asked to do so again. */
+/** Takes registrations as the engine does, and lists no app, so that the worker registers again and again. */
 const startEngine = () =>
   listen(
     createServer(async (request, response) => {
@@ -486,7 +486,7 @@ const raw = (port: number, { method = 'GET', path = '/api/inngest', host, header
     ].join('\r\n'),
   )
 
-/** One exchange in the bytes given: no client stands between that would write a header its own way. */
+/** One exchange in exactly these bytes: an HTTP client would correct some of them. */
 function exchange(port: number, request: string): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1', () => socket.write(request))

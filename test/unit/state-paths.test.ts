@@ -11,7 +11,7 @@ let around: string
 let folder: string
 let journal: Journal
 
-/** The state folder stands beside files of somebody else. */
+/** The state folder is beside other files. */
 beforeEach(async () => {
   around = mkdtempSync(join(tmpdir(), 'onehop-paths-'))
   folder = join(around, 'state')
@@ -78,7 +78,7 @@ describe('ids', () => {
     expect((await journal.listRequests()).map((each) => each.id)).toEqual([id])
   })
 
-  test('the id that is the hash of another has another file: nobody can take the place of a rollback', async () => {
+  test('the id that is the hash of another has another file, so that no event takes the place of a rollback', async () => {
     const rollback = 'r1/redis/3/rollback'
     await journal.beginRequest(record(rollback), 60)
     const [file = ''] = readdirSync(join(folder, 'requests'))
