@@ -120,6 +120,10 @@ const notes: Partial<Record<ErrorCode, string>> = {
     'Both paths answer, but not from the same place. Moving clients would split their data, so the service is rolled back at once.',
   'old-path-silent':
     'onehop never moves a service that it could not move back. A service without any old path cannot be moved by it.',
+  'host-refused':
+    'This is the answer (403) to an HTTP request to the worker. A web page can make a browser send requests here under a host name of its own (DNS rebinding), so only known names are answered.',
+  'origin-refused':
+    'This is the answer (403) to an HTTP request to the worker that a browser sent for a page of another site.',
   'changed-by-others':
     'Undo is compare-and-swap: it writes only where it finds what onehop left, or what was there before.',
   'undo-incomplete':

@@ -50,6 +50,22 @@ const table = {
     message: 'mesh.yaml has no service named "{service}"; it has {known}',
     fix: 'onehop plan',
   },
+  'service-name-invalid': {
+    kind: 'input',
+    message:
+      'no service can be named {service}: expected a DNS label (a-z, 0-9 and inner hyphens, at most 63)',
+    fix: 'onehop status',
+  },
+  'host-refused': {
+    kind: 'input',
+    message: 'the worker does not answer requests for the host {host}',
+    fix: 'ask for it by an address of its own, or add that name to worker.hosts in mesh.yaml and restart the worker',
+  },
+  'origin-refused': {
+    kind: 'input',
+    message: 'the worker does not answer requests that a page of another site makes ({origin})',
+    fix: "open the worker's own address, or ask from a program",
+  },
   'scan-file-exists': {
     kind: 'input',
     message: '{file} is there already, and scan overwrites nothing',
