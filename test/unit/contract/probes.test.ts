@@ -29,6 +29,7 @@ describe("the simulation's clients", () =>
       tailnet: 'sim.ts.net',
       changed: () => undefined,
     })
+    cluster.state.portMaps.set(9001, 9001)
     const ports = [{ name: 'main', port: 9001 }]
     cluster.add({
       namespace: 'apps',
