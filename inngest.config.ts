@@ -1,18 +1,20 @@
 import { Inngest } from 'inngest'
 import { z } from 'zod'
+import { dnsLabel, eventId } from './src/names.ts'
 
 /**
  * The client. It has an app id of its own, so that the functions can live beside another app's in one worker; a machine
  * that only probes has one more, or it would take the worker's functions away.
  * Keys come from files (mesh.yaml) or INNGEST_EVENT_KEY and INNGEST_SIGNING_KEY; nothing here is secret.
  */
-export const createClient = ({ id = appId, url, eventKey, signingKey }: ClientOptions) =>
+export const createClient = ({ id = appId, url, eventKey, signingKey, fetch }: ClientOptions) =>
   new Inngest({
     id,
     baseUrl: url,
     isDev: false,
     ...(eventKey && { eventKey }),
     ...(signingKey && { signingKey }),
+    ...(fetch && { fetch }),
   })
 
 export const appId = 'onehop'
@@ -21,14 +23,19 @@ export type ClientOptions = {
   url: string
   eventKey?: string | undefined
   signingKey?: string | undefined
+  /** By which the engine is called, if not the runtime's own. */
+  fetch?: typeof fetch
 }
 
 const failure = z.object({ code: z.string(), kind: z.string(), message: z.string(), fix: z.string() })
-const services = z.array(z.string().min(1)).min(1)
-const short = z.string().min(1).max(100)
+const services = z.array(dnsLabel).min(1)
+const attempt = z.int().min(1)
 const count = z.int().min(0).max(1000)
 /** Which question, to whom, about what: the answer says it again. */
-const asked = { service: short, attempt: z.int().min(1), vantage: short, ask: short }
+const asked = { service: dnsLabel, attempt, vantage: dnsLabel, ask: eventId.max(100) }
+/** The least that an event about a request, or about a service of it, carries. */
+const ofRequest = z.looseObject({ request: eventId })
+const ofService = ofRequest.extend({ service: dnsLabel })
 
 const drift = z.looseObject({
   kind: z.string(),
@@ -50,14 +57,14 @@ export const events = {
   }),
   /** A long migration goes on in another run. Sent by the migration itself. */
   'mesh/migration.continued': z.strictObject({
-    request: z.string(),
-    run: z.string(),
+    request: eventId,
+    run: eventId,
     services,
-    done: z.array(z.looseObject({ name: z.string(), state: z.string() })),
+    done: z.array(z.looseObject({ name: dnsLabel, state: z.string() })),
   }),
   /** Stop running migrations (or the one of `request`): what is not yet moved is rolled back; with `all`, what is moved too. */
   'mesh/migration.abort.requested': z.strictObject({
-    request: z.string().min(1).optional(),
+    request: eventId.optional(),
     all: z.boolean().optional(),
   }),
   /** Install the Tailscale operator, or find that it is there. */
@@ -67,16 +74,16 @@ export const events = {
   /** Replace the policy's rules from `*` to `*`; it takes itself back unless `onehop policy confirm` comes in time. */
   'mesh/policy.narrow.requested': z.strictObject({}),
   /** Move one service: a migration of one. */
-  'mesh/service.expose.requested': z.strictObject({ service: z.string().min(1) }),
+  'mesh/service.expose.requested': z.strictObject({ service: dnsLabel }),
   /** Take back what was done to one service. With `attempt`, only that one; `failure` is why, if it was not a person. */
   'mesh/service.rollback.requested': z.strictObject({
-    service: z.string().min(1),
-    attempt: z.int().optional(),
+    service: dnsLabel,
+    attempt: attempt.optional(),
     failure: failure.optional(),
     /** Only what a retirement has done: the service stays moved. */
     to: z.literal('moved').optional(),
     /** A one-time code, written by the command line: puts back also what somebody else has changed since. */
-    force: z.string().min(1).optional(),
+    force: eventId.optional(),
   }),
   /**
    * Take back all services that were touched, or those named: what they share in one edit. With `operator`, the operator
@@ -88,8 +95,8 @@ export const events = {
   }),
   /** The old path of a moved service goes, if it was shown to be unused, or with a one-time code of the command line. */
   'mesh/service.retire.requested': z.strictObject({
-    service: z.string().min(1),
-    force: z.string().min(1).optional(),
+    service: dnsLabel,
+    force: eventId.optional(),
   }),
   /** Asks a vantage, a machine that runs `onehop probe --as VANTAGE`, to prove a service's device name from there. */
   'mesh/path.probe.requested': z.strictObject({
@@ -128,28 +135,28 @@ export const events = {
   'mesh/drift.detected': drift,
   /** What was told is as it was left again. */
   'mesh/drift.resolved': drift,
-  'mesh/drift.repair.completed': z.looseObject({ request: z.string() }),
-  'mesh/drift.repair.failed': z.looseObject({ request: z.string() }),
-  'mesh/service.retired': z.looseObject({ request: z.string(), service: z.string() }),
-  'mesh/service.retire.failed': z.looseObject({ request: z.string(), service: z.string() }),
+  'mesh/drift.repair.completed': ofRequest,
+  'mesh/drift.repair.failed': ofRequest,
+  'mesh/service.retired': ofService,
+  'mesh/service.retire.failed': ofService,
   /** A migration ended; each service with its state. */
-  'mesh/migration.completed': z.looseObject({ request: z.string() }),
+  'mesh/migration.completed': ofRequest,
   /** A migration ended with a service refused or rolled back, or was refused as a whole. */
-  'mesh/migration.failed': z.looseObject({ request: z.string() }),
-  'mesh/operator.install.completed': z.looseObject({ request: z.string() }),
-  'mesh/operator.install.failed': z.looseObject({ request: z.string() }),
-  'mesh/operator.remove.completed': z.looseObject({ request: z.string() }),
-  'mesh/operator.remove.failed': z.looseObject({ request: z.string() }),
+  'mesh/migration.failed': ofRequest,
+  'mesh/operator.install.completed': ofRequest,
+  'mesh/operator.install.failed': ofRequest,
+  'mesh/operator.remove.completed': ofRequest,
+  'mesh/operator.remove.failed': ofRequest,
   /** The policy is narrowed, until the time `until` unless it is confirmed. */
-  'mesh/policy.narrow.completed': z.looseObject({ request: z.string() }),
-  'mesh/policy.narrow.failed': z.looseObject({ request: z.string() }),
+  'mesh/policy.narrow.completed': ofRequest,
+  'mesh/policy.narrow.failed': ofRequest,
   /** A service is moved: it answers on its device name. */
-  'mesh/service.expose.completed': z.looseObject({ request: z.string(), service: z.string() }),
+  'mesh/service.expose.completed': ofService,
   /** A service was not moved; `failure` says why. */
-  'mesh/service.expose.failed': z.looseObject({ request: z.string(), service: z.string() }),
+  'mesh/service.expose.failed': ofService,
   /** A service is as it was before; `failure` says what made that necessary. */
-  'mesh/service.rolled-back': z.looseObject({ request: z.string(), service: z.string() }),
-  'mesh/service.rollback.failed': z.looseObject({ request: z.string(), service: z.string() }),
+  'mesh/service.rolled-back': ofService,
+  'mesh/service.rollback.failed': ofService,
 } as const
 
 export type EventName = keyof typeof events

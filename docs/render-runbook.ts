@@ -84,7 +84,7 @@ the state is \`rollback-incomplete\`, and the failure shown is why.`,
     means: 'A system could not be reached, or failed.',
     done: `Tried again for some seconds, then given up; it depends on when it came:
 
-- in \`onehop plan\`: the plan is shown without that system, and says so;
+- in \`onehop plan\`: the plan is shown without that system, and fails with \`plan-unread\`;
 - in a migration's preflight: nothing of this service was touched;
 - later in a migration: the service is rolled back by its journal entry;
 - in a rollback: the service stays \`rollback-incomplete\` until \`onehop rollback SERVICE\` can finish.`,
@@ -120,6 +120,10 @@ const notes: Partial<Record<ErrorCode, string>> = {
     'Both paths answer, but not from the same place. Moving clients would split their data, so the service is rolled back at once.',
   'old-path-silent':
     'onehop never moves a service that it could not move back. A service without any old path cannot be moved by it.',
+  'host-refused':
+    'This is the answer (403) to an HTTP request to the worker. A web page can make a browser send requests here under a host name of its own (DNS rebinding), so only known names are answered.',
+  'origin-refused':
+    'This is the answer (403) to an HTTP request to the worker that a browser sent for a page of another site.',
   'changed-by-others':
     'Undo is compare-and-swap: it writes only where it finds what onehop left, or what was there before.',
   'undo-incomplete':
@@ -165,6 +169,8 @@ const notes: Partial<Record<ErrorCode, string>> = {
     'It was asked after the switch, and its answer is kept with the attempt. A port that its own mesh.yaml does not have counts as failed.',
   'plan-moved':
     'The command compares what the plan was made of with what is there, and names each difference; the worker, which has only the hash, compares once more before the first change. Times, latencies, versions of objects, the lines of the Caddyfile, finalizers, annotations of others and further addresses of a device do not count. A request that has begun and failed has moved the world itself: rerun it without the plan.',
+  'plan-unread':
+    'The world has five parts: the cluster, the devices of the tailnet, its policy, the tailscaled of this machine, and Caddy. A part of which one question was refused or not answered is not read at all, so that what is there never looks as if it were missing. No change is listed for it; a service that needs it is `unknown`, and `unread` in its result names the parts. With `--json`, `result.problems` has each reason with its fix.',
   'plan-invalid':
     'The seal in the file shows a slip of the hand or a torn copy. It is no signature: whoever can write the file can make one.',
   'plan-foreign':
@@ -189,7 +195,7 @@ const doneByCode: Partial<Record<ErrorCode, string>> = {
   'attempt-superseded': 'Nothing: this attempt has written nothing since the later one began.',
   'plan-moved': 'Nothing: it is compared before the first change.',
   'plan-foreign': 'Nothing: no request was sent.',
-  'plan-incomplete': 'Nothing: no file was written.',
+  'plan-unread': 'Nothing: a plan only looks, and no file was written. `migrate` has sent no request.',
   'plan-unwritable': 'Nothing: an earlier file of that name is as it was.',
   'plan-blocked': 'Nothing: a plan only looks.',
   'undo-incomplete':

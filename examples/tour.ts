@@ -42,7 +42,7 @@ function previewEdit({ site, from, to }: typeof edit): string {
   const verdict = stray
     ? `the edit would change more than the upstreams: ${stray.path}`
     : `the difference is exactly ${edits.length} upstream${edits.length === 1 ? '' : 's'}`
-  return `${diff}\ncaddy adapt (recorded, Caddy ${snapshot.caddy?.version}): ${verdict}. Nothing was changed.`
+  return `${diff}\ncaddy adapt (recorded, Caddy ${snapshot.caddy?.version ?? 'unknown'}): ${verdict}. Nothing was changed.`
 }
 
 function title(text: string): void {

@@ -15,7 +15,7 @@ import { type ClusterService, isClusterService } from '../src/plan/mesh.ts'
 import { deviceName, pathsOf } from '../src/plan/paths.ts'
 import { createSetup } from '../src/setup.ts'
 import { adaptCaddyfile } from './adapt-caddyfile.ts'
-import { pandaCluster, pandaPolicy } from './panda.ts'
+import { pandaCluster } from './panda.ts'
 import { openWorld, writeWorld } from './world.ts'
 
 // `npm run demo [-- --json] [--folder FOLDER] [--clean]`: the whole story of onehop in a simulated world, in less than a
@@ -27,6 +27,8 @@ const { values } = parseArgs({
 const root = join(import.meta.dirname, '..')
 const folder = resolve(values.folder)
 const meshFile = join(folder, 'mesh.yaml')
+const isBelow = folder.startsWith(process.cwd())
+const shown = isBelow ? relative(process.cwd(), folder) || '.' : folder
 const caddyfile = join(folder, 'Caddyfile')
 // With --json, stdout belongs to the one line at the end.
 const output = values.json ? process.stderr : process.stdout
@@ -51,21 +53,28 @@ if (values.clean) {
 /** @returns whether everything in it happened as it should */
 async function story(): Promise<boolean> {
   const started = performance.now()
-  say(introduction)
+  say(introduction())
   createFolder()
   const setup = createSetup(meshFile)
   const mesh = await setup.mesh()
   const services = mesh.services.filter(isClusterService)
   const world = await openWorld(folder)
   const { systems } = await setup.work()
-  const [firstFile, firstPolicy, firstConfig] = [readCaddyfile(), world.policy.text, world.caddy.config()]
+  const [firstFile, firstPolicy, firstConfig] = [
+    readCaddyfile(),
+    world.cluster.state.policy.text,
+    world.caddy.config(),
+  ]
   const firstAnnotations = annotations()
 
   heading('1. Before: every service answers on its old path')
   const before = await probeOldPaths()
 
   heading('2. What would change')
-  const planned = await command('plan', plan({ mesh: meshFile, services: [] }))
+  await command('plan redis', plan({ mesh: meshFile, services: ['redis'] }))
+  const planned = await plan({ mesh: meshFile, services: [] })
+  const { changes } = planned.result as { changes: number }
+  say(`The plan of all six services, without a name, has ${changes} changes.`)
 
   heading('3. Move all six services; one of them is going to fail')
   say(
@@ -85,8 +94,8 @@ async function story(): Promise<boolean> {
   const names = await probeDevices()
 
   heading("5. Somebody changes a Service behind onehop's back")
-  say('$ kubectl annotate service typesense tailscale.com/hostname=search --overwrite')
-  const typesense = world.cluster.objects.get('joelclaw/typesense')
+  say('$ kubectl -n joelclaw annotate service typesense tailscale.com/hostname=search --overwrite')
+  const typesense = world.cluster.state.services.get('joelclaw/typesense')
   if (typesense) world.cluster.merge(typesense, 'kubectl-annotate', { 'tailscale.com/hostname': 'search' })
   const found = await command('drift', drift({ mesh: meshFile }))
   await command('drift --repair --yes', drift({ mesh: meshFile, repair: true, yes: true }))
@@ -103,7 +112,7 @@ async function story(): Promise<boolean> {
   say(`${mark(caddyfileRestored)} the Caddyfile has its first bytes again`)
   const configRestored = isDeepStrictEqual(world.caddy.config(), firstConfig)
   say(`${mark(configRestored)} Caddy runs the configuration it ran at first`)
-  const policyRestored = world.policy.text === firstPolicy
+  const policyRestored = world.cluster.state.policy.text === firstPolicy
   say(`${mark(policyRestored)} the tailnet's policy has its first bytes again`)
 
   const now = annotations()
@@ -146,7 +155,7 @@ async function story(): Promise<boolean> {
         },
         error,
         fix: null,
-        next_actions: tryNext,
+        next_actions: tryNext(),
       })}\n`,
     )
   }
@@ -201,12 +210,14 @@ async function story(): Promise<boolean> {
 
   function annotations() {
     return Object.fromEntries(
-      [...world.cluster.objects].map(([key, object]) => [key, structuredClone(object.annotations)]),
+      [...world.cluster.state.services].map(([key, object]) => [key, structuredClone(object.annotations)]),
     )
   }
 }
 
-const pageOf = ({ probe }: ClusterService) => (typeof probe === 'object' ? probe.http : '/')
+function pageOf({ probe }: ClusterService): string {
+  return typeof probe === 'object' ? probe.http : '/'
+}
 
 function showDiff(first: string): void {
   const patch = createTwoFilesPatch('Caddyfile', 'Caddyfile', first, readCaddyfile(), '', '', { context: 0 })
@@ -236,7 +247,9 @@ function showResult(
   say(`
 The simulated world stays in ${shown}, as it was at first. To use it yourself:
 
-${tryNext.map((each) => `  ${each}`).join('\n')}
+${tryNext()
+  .map((each) => `  ${each}`)
+  .join('\n')}
 
 The same story on the real servers (Kubernetes, the Tailscale operator, Headscale, Caddy, Inngest), in namespaces
 of one Linux machine, as root, with 18 GB of disk and 20 minutes for the first build:
@@ -253,23 +266,30 @@ type ShownResult = {
   seconds: number
 }
 
-const shown = relative(process.cwd(), folder) || '.'
-const introduction = `${styleText('bold', 'onehop demo: a simulation. It reads and writes nothing but ${shown}, and needs no network.', { stream: output })}
+/** What is simulated here and what is not: the first thing that a reader sees. */
+function introduction(): string {
+  const first = `onehop demo: a simulation. It reads and writes nothing but ${shown}, and needs no network.`
+  return `${styleText('bold', first, { stream: output })}
   simulated: Kubernetes, the Tailscale operator, the tailnet and its policy API, Helm, Caddy's process, every
              client's answer, and the Inngest server
   real:      onehop itself: its workflows and steps, its journal, its edits of a real Caddyfile, its commands`
+}
 
-const tryNext = [
-  `export ONEHOP_MESH=${join(shown, 'mesh.yaml')}`,
-  'npm run -s onehop -- status',
-  'npm run -s onehop -- plan',
-  'npm run -s onehop -- migrate',
-  'npm run -s onehop -- journal redis',
-  'npm run -s onehop -- rollback --all',
-  'npm run demo -- --clean',
-]
+function tryNext(): string[] {
+  return [
+    `export ONEHOP_MESH=${join(shown, 'mesh.yaml')}`,
+    'npm run -s onehop -- status',
+    'npm run -s onehop -- plan',
+    'npm run -s onehop -- migrate',
+    'npm run -s onehop -- journal redis',
+    'npm run -s onehop -- rollback --all',
+    'npm run demo -- --clean',
+  ]
+}
 
-const readCaddyfile = () => readFileSync(caddyfile, 'utf8')
+function readCaddyfile(): string {
+  return readFileSync(caddyfile, 'utf8')
+}
 
 /** Lays out the example's files and its world, as they are before a first move. */
 function createFolder(): void {
@@ -282,6 +302,8 @@ function createFolder(): void {
   mesh.set('simulated', '.')
   mesh.set('state', './state')
   mesh.setIn(['caddy', 'file'], './Caddyfile')
+  // The Funnel of the example leads to the engine on purpose.
+  mesh.setIn(['drift', 'known'], ['engine-open http://localhost:8443'])
   // A person is watching: each wait is as short as the story needs.
   mesh.set('soak', mesh.createNode({ seconds: 3, every: 0.5 }))
   mesh.set('deadlines', mesh.createNode({ device: 20, proof: 10, undo: 20 }))
@@ -301,7 +323,6 @@ function createFolder(): void {
   writeWorld(folder, {
     tailnet: String(mesh.get('tailnet')),
     cluster: pandaCluster(snapshot),
-    policy: { text: pandaPolicy(), version: 1 },
     caddy: adaptCaddyfile(readCaddyfile()),
   })
 }

@@ -13,7 +13,8 @@ import type { Systems } from '../src/systems/systems.ts'
 import { watchRequests } from '../src/watch.ts'
 import { adaptCaddyfile } from './adapt-caddyfile.ts'
 import { createMemoryCaddy } from './caddy-admin.ts'
-import { type ClusterState, createCluster } from './cluster.ts'
+import { createCluster } from './cluster.ts'
+import type { ClusterState } from './cluster-state.ts'
 import type { Call, Conditions } from './effect.ts'
 import { createEngine } from './engine.ts'
 import { createMemoryHelm } from './helm.ts'
@@ -28,7 +29,6 @@ import { createMemoryTailscale } from './tailscale.ts'
 export type WorldState = {
   tailnet: string
   cluster: ClusterState
-  policy: { text: string; version: number }
   /** What Caddy runs. */
   caddy: unknown
 }
@@ -59,7 +59,7 @@ export function writeWorld(folder: string, state: WorldState): void {
 async function loadWorld(folder: string) {
   const text = readWorld(folder)
   const state: WorldState = JSON.parse(text, toMaps)
-  const { tailnet, policy } = state
+  const { tailnet } = state
   const by: Process = { name: 'onehop', alive: true }
   const stop = new AbortController()
   let holding: Promise<() => Promise<void>> | undefined
@@ -124,21 +124,20 @@ async function loadWorld(folder: string) {
   return {
     state,
     cluster,
-    policy,
     caddy,
     save,
     /** For what happens to the world from outside: see effect. */
     hold,
     systems(mesh: Mesh): Systems {
       const { file, admin } = mesh.caddy
+      const { context } = mesh.kubernetes
       const server = createCaddyAdmin({ admin, file, call: caddy.call(effect, by) })
-      const tailscale = { ...shared, tailnet, policy }
       return {
-        kubernetes: createMemoryKubernetes({ ...shared, written: () => undefined }),
-        tailscale: createMemoryTailscale(tailscale),
-        operatorClient: createMemoryTailscale({ ...tailscale, client: 'operator' }),
-        operatorObjects: createMemoryOperatorObjects(shared),
-        ingresses: createMemoryIngresses(shared),
+        kubernetes: createMemoryKubernetes({ ...shared, context }),
+        tailscale: createMemoryTailscale(shared),
+        operatorClient: createMemoryTailscale({ ...shared, client: 'operator' }),
+        operatorObjects: createMemoryOperatorObjects({ ...shared, context }),
+        ingresses: createMemoryIngresses({ ...shared, context }),
         helm: createMemoryHelm(shared),
         caddy: {
           ...createCaddy({ file, admin, server, adapter: async (text) => adaptCaddyfile(text) }),

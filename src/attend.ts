@@ -3,27 +3,35 @@ import { messageOf } from './errors.ts'
 import { keepConnected } from './keep-connected.ts'
 import { keepRegistered } from './keep-registered.ts'
 import type { EngineLink } from './metrics.ts'
+import type { Register } from './registration.ts'
 import type { Setup } from './setup.ts'
 import { watchPaths, watchPolicy, watchRequests } from './watch.ts'
 
 /**
  * What a worker does beside answering the engine: it holds the state folder (one worker for each: it looks after lost runs,
  * and two would do so twice), tells the engine of its functions, takes up lost runs, and goes on proving what is moved.
- * With engine.serveOrigin the engine calls the process, at worker.listen and worker.path; without, it is dialled.
+ * With engine.serveOrigin the engine calls the process there, at worker.path; without, it is dialled.
  *
  * @throws OnehopError mesh-unreadable, mesh-invalid; journal-locked, naming the other worker
  */
-export async function attend({ client, functions, setup, link, log }: Options): Promise<Worker> {
-  const { worker, engine } = await setup.mesh()
+export async function attend({
+  client,
+  functions,
+  registration,
+  setup,
+  link,
+  log,
+}: Options): Promise<Worker> {
+  const { engine } = await setup.mesh()
   const stop = new AbortController()
   const { signal } = stop
   const release = await holdFolder({ setup, signal, log })
   const watch = { setup, signal, log }
-  const attached = engine.serveOrigin
+  const attached = registration
     ? keepRegistered({
         engine: engine.url,
-        own: `http://${worker.listen}${worker.path}/api/inngest`,
-        origin: engine.serveOrigin,
+        register: registration.create(signal),
+        endpoint: registration.endpoint,
         link,
         signal,
         log,
@@ -49,6 +57,8 @@ type Log = (line: string) => void
 type Options = {
   client: Inngest
   functions: InngestFunction.Any[]
+  /** With engine.serveOrigin: where the engine is to call the functions, and what registers them there. */
+  registration?: { endpoint: string; create: (signal: AbortSignal) => Register } | undefined
   setup: Setup
   link: EngineLink
   log: Log

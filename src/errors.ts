@@ -1,3 +1,5 @@
+import { shown } from './plan/json.ts'
+
 /**
  * What goes wrong, in one table. `docs/runbook/<code>.md` is rendered from it, and a test keeps both equal.
  * `message` and `fix` name their details in braces.
@@ -47,6 +49,22 @@ const table = {
     kind: 'input',
     message: 'mesh.yaml has no service named "{service}"; it has {known}',
     fix: 'onehop plan',
+  },
+  'service-name-invalid': {
+    kind: 'input',
+    message:
+      'no service can be named {service}: expected a DNS label (a-z, 0-9 and inner hyphens, at most 63)',
+    fix: 'onehop status',
+  },
+  'host-refused': {
+    kind: 'input',
+    message: 'the worker does not answer requests for the host {host}',
+    fix: 'ask for it by an address of its own, or add that name to worker.hosts in mesh.yaml and restart the worker',
+  },
+  'origin-refused': {
+    kind: 'input',
+    message: 'the worker does not answer requests that a page of another site makes ({origin})',
+    fix: "open the worker's own address, or ask from a program",
   },
   'scan-file-exists': {
     kind: 'input',
@@ -668,10 +686,10 @@ const table = {
     message: 'the world has moved since the plan was made: {moved}',
     fix: 'onehop plan --out FILE, read it, then onehop migrate --plan FILE',
   },
-  'plan-incomplete': {
+  'plan-unread': {
     kind: 'refused',
-    message: 'this plan cannot be saved, since not everything could be read: {message}',
-    fix: 'cure what is marked x, then run the command again',
+    message: 'this plan is incomplete: {parts} could not be read',
+    fix: 'do what "Blocked" lists (with --json: result.problems), then run the command again',
   },
   'plan-unwritable': {
     kind: 'refused',
@@ -681,7 +699,7 @@ const table = {
   'plan-blocked': {
     kind: 'refused',
     message: '{blocked} of {count} services cannot be moved as things are',
-    fix: 'cure what is marked x, then onehop plan',
+    fix: 'do what "Blocked" lists (with --json: the problems in result), then: onehop plan',
   },
   'drift-returns': {
     kind: 'refused',
@@ -761,7 +779,7 @@ export function toOnehopError(thrown: unknown): OnehopError {
   if (thrown instanceof OnehopError) return thrown
   return new OnehopError(
     'internal',
-    { message: thrown instanceof Error ? thrown.message : String(thrown) },
+    { message: thrown instanceof Error ? thrown.message : shown(thrown) },
     { cause: thrown },
   )
 }
@@ -769,7 +787,7 @@ export function toOnehopError(thrown: unknown): OnehopError {
 /** Anything thrown, in words: many network errors carry theirs only in `cause` or `errors`. */
 export function messageOf(thrown: unknown): string {
   if (thrown instanceof AggregateError && thrown.errors.length > 0) return messageOf(thrown.errors[0])
-  if (!(thrown instanceof Error)) return String(thrown)
+  if (!(thrown instanceof Error)) return shown(thrown)
   if (thrown.message === '' || thrown.message === 'fetch failed')
     return thrown.cause ? messageOf(thrown.cause) : thrown.name
   return thrown.message

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Failure } from './errors.ts'
+import { dnsLabel } from './names.ts'
 import { evidenceSchema } from './plan/evidence.ts'
 import { pieceSchema } from './plan/policy-text.ts'
 
@@ -28,7 +29,7 @@ export type ChangeRecord = z.infer<typeof changeSchema>
 
 export const entrySchema = z.object({
   version: z.literal(1),
-  service: z.string(),
+  service: dnsLabel,
   attempt: z.int(),
   state: z.enum(states),
   request: z.string(),

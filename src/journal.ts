@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { join } from 'node:path'
 import { z } from 'zod'
 import { type Disk, makeFolder, realDisk } from './disk.ts'
 import { type Failure, messageOf, OnehopError } from './errors.ts'
@@ -23,7 +22,8 @@ import {
   type UsageSample,
   usageSchema,
 } from './journal-records.ts'
-import { locked, readAll, readRecord, safe, take, unwritable, write } from './record-files.ts'
+import { locked, readAll, readRecord, take, unwritable, write } from './record-files.ts'
+import { statePaths } from './state-paths.ts'
 
 /**
  * The journal: what was there before each change and what we left, one JSON file per service, and the outcome of each
@@ -36,36 +36,41 @@ import { locked, readAll, readRecord, safe, take, unwritable, write } from './re
  *   journal-newer, journal-unwritable, journal-locked
  */
 export async function openJournal(folder: string, disk: Disk = realDisk) {
-  const services = join(folder, 'services')
-  const requests = join(folder, 'requests')
-  for (const each of [services, requests, join(folder, 'codes'), join(folder, 'usage')])
+  const paths = statePaths(folder)
+  for (const each of paths.folders)
     await makeFolder(disk, each).catch((thrown: unknown) => {
       throw new OnehopError('journal-unwritable', { folder, message: messageOf(thrown) }, { cause: thrown })
     })
-  const fileOf = (service: string) => join(services, `${service}.json`)
-  const narrowingFile = join(folder, 'policy.json')
-  const usageFile = (service: string) => join(folder, 'usage', `${service}.json`)
-  const fileOfRequest = (id: string) => join(requests, `${safe(id)}.json`)
-  const read = (service: string) =>
-    readRecord(disk, fileOf(service), entrySchema) as Promise<Entry | undefined>
-  const readRequest = (id: string) =>
-    readRecord(disk, fileOfRequest(id), requestSchema) as Promise<RequestRecord | undefined>
+  const narrowingFile = paths.document('policy')
+  const read = async (service: string) => {
+    const file = paths.service(service)
+    const entry = (await readRecord(disk, file, entrySchema)) as Entry | undefined
+    if (entry && entry.service !== service) throw foreignRecord(file, entry.service)
+    return entry
+  }
+  // A disk that does not tell a from A gives two ids one file.
+  const readRequest = async (id: string) => {
+    const file = paths.request(id)
+    const record = (await readRecord(disk, file, requestSchema)) as RequestRecord | undefined
+    if (record && record.id !== id) throw foreignRecord(file, record.id)
+    return record
+  }
   // Under a lock that was lost (the machine slept) somebody else may have gone on: an older attempt never takes its place.
   const save = async (entry: Entry) => {
     const { service, attempt } = entry
-    const file = fileOf(service)
+    const file = paths.service(service)
     const stands = async () => ((await read(service))?.attempt ?? 0) <= attempt
     if (!(await write(disk, file, { ...entry, updatedAt: now() }, stands)))
       throw new OnehopError('attempt-superseded', { service, attempt, current: 'a later one' })
     return entry
   }
   const saveRequest = async (record: RequestRecord): Promise<void> => {
-    await write(disk, fileOfRequest(record.id), { ...record, updatedAt: now() })
+    await write(disk, paths.request(record.id), { ...record, updatedAt: now() })
   }
-  const withEntry = <T>(service: string, work: (entry: Entry | undefined) => Promise<T>) =>
-    locked(disk, fileOf(service), async () => work(await read(service)))
+  const withEntry = async <T>(service: string, work: (entry: Entry | undefined) => Promise<T>) =>
+    locked(disk, paths.service(service), async () => work(await read(service)))
   const withRequest = <T>(id: string, work: (record: RequestRecord | undefined) => Promise<T>) =>
-    locked(disk, fileOfRequest(id), async () => work(await readRequest(id)))
+    locked(disk, paths.request(id), async () => work(await readRequest(id)))
 
   return {
     folder,
@@ -73,13 +78,13 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
     readRequest,
 
     /** All entries, by service name. */
-    list: () => readAll(disk, services, entrySchema) as Promise<Entry[]>,
+    list: () => readAll(disk, paths.services, entrySchema) as Promise<Entry[]>,
     /** The services that there is something to undo of. */
     async touched(): Promise<string[]> {
       return (await this.list()).filter((each) => each.state !== 'restored').map((each) => each.service)
     },
     /** All requests that the journal knows, in no order. */
-    listRequests: () => readAll(disk, requests, requestSchema) as Promise<RequestRecord[]>,
+    listRequests: () => readAll(disk, paths.requests, requestSchema) as Promise<RequestRecord[]>,
 
     /**
      * Starts an attempt at moving a service, or gives back the one that this run has already started. A request that is
@@ -410,17 +415,17 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
     /** Who was seen on a moved service's old path: kept without care, since what is lost only makes the wait longer. */
     async readUsage(service: string): Promise<UsageSample[]> {
       try {
-        return z.array(usageSchema).parse(JSON.parse(String(await disk.readFile(usageFile(service)))))
+        return z.array(usageSchema).parse(JSON.parse(String(await disk.readFile(paths.usage(service)))))
       } catch {
         return []
       }
     },
-    saveUsage: (service: string, samples: UsageSample[]) =>
-      disk
-        .writeFile(usageFile(service), JSON.stringify(samples), { mode: 0o600 })
-        .catch((thrown: unknown) => {
-          throw unwritable(usageFile(service), thrown)
-        }),
+    async saveUsage(service: string, samples: UsageSample[]): Promise<void> {
+      const file = paths.usage(service)
+      await disk.writeFile(file, JSON.stringify(samples), { mode: 0o600 }).catch((thrown: unknown) => {
+        throw unwritable(file, thrown)
+      })
+    },
 
     /** What was done to the policy's rules from `*` to `*`, if anything was. */
     readNarrowing: () => readRecord(disk, narrowingFile, narrowingSchema) as Promise<Narrowing | undefined>,
@@ -429,12 +434,12 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
     /** A code for one forced action within ten minutes: whoever can only reach the engine cannot have it. */
     async issueCode(action: string): Promise<string> {
       const code = randomUUID()
-      await write(disk, join(folder, 'codes', `${code}.json`), { action, until: inSeconds(600) })
+      await write(disk, paths.code(code), { action, until: inSeconds(600) })
       return code
     },
     /** Whether a code was issued for this action and not used yet. It is used up by this. */
     async redeemCode(code: string, action: string): Promise<boolean> {
-      const file = join(folder, 'codes', `${safe(code)}.json`)
+      const file = paths.code(code)
       const issued = (await readRecord(disk, file, codeSchema)) as z.infer<typeof codeSchema> | undefined
       if (issued) await disk.rm(file, { force: true })
       return issued?.action === action && Date.parse(issued.until) > Date.now()
@@ -466,14 +471,14 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
     },
 
     /** Another record of the folder: read, or replaced as a whole under its lock. @throws OnehopError journal-* */
-    readDocument: <T>(name: string, schema: z.ZodType<T>) =>
-      readRecord(disk, join(folder, `${name}.json`), schema) as Promise<T | undefined>,
-    updateDocument<T>(
+    readDocument: async <T>(name: string, schema: z.ZodType<T>) =>
+      readRecord(disk, paths.document(name), schema) as Promise<T | undefined>,
+    async updateDocument<T>(
       name: string,
       schema: z.ZodType<T>,
       change: (document: T | undefined) => T,
     ): Promise<T> {
-      const file = join(folder, `${name}.json`)
+      const file = paths.document(name)
       return locked(disk, file, async () => {
         const next = change((await readRecord(disk, file, schema)) as T | undefined)
         await write(disk, file, next)
@@ -482,19 +487,22 @@ export async function openJournal(folder: string, disk: Disk = realDisk) {
     },
 
     /** Runs `work` while no other process does so under the same name. */
-    exclusively: <T>(name: string, work: () => Promise<T>) => locked(disk, join(folder, name), work),
+    exclusively: async <T>(name: string, work: () => Promise<T>) => locked(disk, paths.lock(name), work),
 
     /**
      * Holds a name until it is released or this process dies; `onLost` if another took it (this machine slept).
      *
      * @throws OnehopError journal-locked, with who holds it, after 15 s: as long as a dead one's hold lasts
      */
-    hold: (name: string, onLost: () => void) =>
-      take(disk, join(folder, name), { retries: 60, minTimeout: 250, maxTimeout: 250 }, onLost),
+    hold: async (name: string, onLost: () => void) =>
+      take(disk, paths.lock(name), { retries: 60, minTimeout: 250, maxTimeout: 250 }, onLost),
   }
 }
 
 export type Journal = Awaited<ReturnType<typeof openJournal>>
+
+const foreignRecord = (file: string, name: string) =>
+  new OnehopError('journal-invalid', { file, message: `it holds the record of ${JSON.stringify(name)}` })
 
 const withoutStanding = ({ standing: _, ...entry }: Entry): Entry => entry
 
@@ -506,7 +514,8 @@ async function refuseStale(
 ) {
   const record = await readRequest(request)
   const isRerun = record?.askedAt !== undefined && record.askedAt < record.startedAt
-  const mine = entry.ended[request] ?? (isRerun ? { at: record.askedAt ?? '' } : undefined)
+  const ended = Object.hasOwn(entry.ended, request) ? entry.ended[request] : undefined
+  const mine = ended ?? (isRerun ? { at: record.askedAt ?? '' } : undefined)
   if (!mine) return
   // A request's own rollback is named after it, and does not make it stale: what failed may be tried again.
   const others = Object.entries(entry.ended).filter(([id]) => id !== request && !id.startsWith(`${request}/`))

@@ -1,22 +1,22 @@
-import { createHash } from 'node:crypto'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import pRetry from 'p-retry'
 import type { z } from 'zod'
 import { type Disk, replaceFile } from './disk.ts'
 import { messageOf, OnehopError } from './errors.ts'
+import { isFileName, type StatePath, statePath } from './state-paths.ts'
 
 // A record is a JSON file with a version, replaced as a whole; one writer at a time, also across processes.
 
-export async function readAll(disk: Disk, folder: string, schema: z.ZodType): Promise<unknown[]> {
+export async function readAll(disk: Disk, folder: StatePath, schema: z.ZodType): Promise<unknown[]> {
   const found = await disk.readdir(folder).catch((thrown: unknown) => {
-    throw unwritable(join(folder, '.'), thrown)
+    throw unwritableFolder(folder, thrown)
   })
-  const files = found.filter((file) => /^[^.].*\.json$/.test(file)).sort()
-  const records = await Promise.all(files.map((file) => readRecord(disk, join(folder, file), schema)))
+  const files = found.filter((file) => isFileName(file) && file.endsWith('.json')).sort()
+  const records = await Promise.all(files.map((file) => readRecord(disk, statePath(folder, file), schema)))
   return records.filter((record) => record !== undefined)
 }
 
-export async function readRecord(disk: Disk, file: string, schema: z.ZodType): Promise<unknown> {
+export async function readRecord(disk: Disk, file: StatePath, schema: z.ZodType): Promise<unknown> {
   const invalid = (thrown: unknown) => {
     const message = messageOf(thrown).split('\n')[0] ?? ''
     return new OnehopError('journal-invalid', { file, message }, { cause: thrown })
@@ -37,14 +37,10 @@ export async function readRecord(disk: Disk, file: string, schema: z.ZodType): P
   }
 }
 
-/** A request id is an event id: anything may be in it, also a path. */
-export const safe = (id: string) =>
-  /^[\w-]{1,100}$/.test(id) ? id : createHash('sha256').update(id).digest('hex')
-
 /** @returns whether `still` said yes when it was asked last of all; else nothing was written */
 export async function write(
   disk: Disk,
-  path: string,
+  path: StatePath,
   value: unknown,
   still?: () => Promise<boolean>,
 ): Promise<boolean> {
@@ -55,19 +51,17 @@ export async function write(
   )
 }
 
-export const unwritable = (path: string, thrown: unknown) =>
-  new OnehopError(
-    'journal-unwritable',
-    { folder: dirname(path), message: messageOf(thrown) },
-    { cause: thrown },
-  )
+export const unwritable = (path: StatePath, thrown: unknown) => unwritableFolder(dirname(path), thrown)
+
+const unwritableFolder = (folder: string, thrown: unknown) =>
+  new OnehopError('journal-unwritable', { folder, message: messageOf(thrown) }, { cause: thrown })
 
 /**
  * One writer at a time, also across processes; who waits too long is told who holds it. A lock that was lost (the machine
  * slept through its renewal) is no reason to end the worker: what it guards is compared and swapped anyway, and of a
  * service's record an older attempt never replaces a newer one.
  */
-export async function locked<T>(disk: Disk, path: string, work: () => Promise<T>): Promise<T> {
+export async function locked<T>(disk: Disk, path: StatePath, work: () => Promise<T>): Promise<T> {
   let lost = false
   const retries = { retries: 500, minTimeout: 10, maxTimeout: 200 }
   const release = await take(disk, path, retries, () => {
@@ -84,7 +78,7 @@ export async function locked<T>(disk: Disk, path: string, work: () => Promise<T>
 
 type Retries = { retries: number; minTimeout: number; maxTimeout: number }
 
-export async function take(disk: Disk, path: string, retries: Retries, onLost: () => void) {
+export async function take(disk: Disk, path: StatePath, retries: Retries, onLost: () => void) {
   const holder = `${path}.holder`
   const release = await pRetry(
     () => disk.lock(path, { realpath: false, stale: 10_000, onCompromised: onLost }),

@@ -21,9 +21,9 @@ export async function startWorker({
   log: (line: string) => void
 }): Promise<Worker> {
   const { worker, engine } = await createSetup(meshFile).mesh()
-  const onehop = await createOnehopApp({ meshFile })
-  const { hostname, port } = new URL(`http://${worker.listen}`)
-  const server = await listen({ app: onehop.app, hostname, port: Number(port), listen: worker.listen })
+  const { hostname, port } = addressOf(worker.listen)
+  const onehop = await createOnehopApp({ meshFile, ...(port > 0 && { port }) })
+  const server = await listen({ app: onehop.app, hostname, port, listen: worker.listen })
   const attending = await onehop.start({ log }).catch((thrown: unknown) => {
     server.close()
     throw thrown
@@ -40,6 +40,12 @@ export async function startWorker({
       await new Promise((resolve) => server.close(resolve))
     },
   }
+}
+
+/** Splits worker.listen. An IPv6 address is written in brackets there, and `listen` takes it without. */
+function addressOf(listen: string): { hostname: string; port: number } {
+  const colon = listen.lastIndexOf(':')
+  return { hostname: listen.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(listen.slice(colon + 1)) }
 }
 
 type App = Awaited<ReturnType<typeof createOnehopApp>>
@@ -68,8 +74,8 @@ function listen({
 async function holderOf(port: number): Promise<string> {
   const lsof = await execa('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'], { reject: false })
   const [pid, command] = [/^p(\d+)/m.exec(lsof.stdout ?? '')?.[1], /^c(.+)/m.exec(lsof.stdout ?? '')?.[1]]
-  if (pid) return `${command} (pid ${pid})`
+  if (pid) return `${command ?? 'a process'} (pid ${pid})`
   const ss = await execa('ss', ['-Hltnp', `sport = :${port}`], { reject: false })
-  const found = /users:\(\("([^"]+)",pid=(\d+)/.exec(ss.stdout ?? '')
-  return found ? `${found[1]} (pid ${found[2]})` : 'another process'
+  const [, name, id] = /users:\(\("([^"]+)",pid=(\d+)/.exec(ss.stdout ?? '') ?? []
+  return name && id ? `${name} (pid ${id})` : 'another process'
 }

@@ -58,7 +58,7 @@ async function repaired({ mesh, json, yes, found, names }: Repairing): Promise<A
   if (!yes)
     await confirm({
       command: 'drift',
-      text: meant.map((each) => `${driftId(each)}: ${each.repair}`).join('\n'),
+      text: meant.map((each) => `${driftId(each)}: ${each.repair ?? each.cure}`).join('\n'),
       question: 'Repair this? (yes/no) ',
     })
   const record = await sendAndFollow({
@@ -97,12 +97,10 @@ function renderDrift({ drifts, known, failures, unseen, checked }: DriftFound): 
     ...failures.map(({ code, message }: Failure) => `not looked at: ${message}  [${code}]`),
     ...unseen.map(({ subject, why }) => `not looked at: ${subject}, ${why}`),
   ]
-  const [critical, warning] = (['critical', 'warning'] as const).map(
-    (severity) => drifts.filter((each) => each.severity === severity).length,
-  )
+  const count = (severity: Severity) => drifts.filter((each) => each.severity === severity).length
   const sum =
     drifts.length > 0
-      ? `${drifts.length} drifted (${critical} critical, ${warning} warnings), of ${checked} services moved`
+      ? `${drifts.length} drifted (${count('critical')} critical, ${count('warning')} warnings), of ${checked} services moved`
       : failures.length > 0
         ? 'nothing found in what could be looked at'
         : `no drift: ${checked} services are as they were left`

@@ -1,8 +1,10 @@
 import { resolve } from 'node:path'
-import { fromFailure, OnehopError } from '../errors.ts'
+import { OnehopError } from '../errors.ts'
 import { describeWorld, diffWorlds } from '../plan/describe-world.ts'
 import { isClusterService } from '../plan/mesh.ts'
+import { renderBlocked } from '../plan/render-plan.ts'
 import { openPlan, refuseForeign, type SavedPlan } from '../plan/saved-plan.ts'
+import { isWhole, planUnread, type Snapshot } from '../plan/snapshot.ts'
 import { createSetup } from '../setup.ts'
 import { readPlanFile } from '../systems/plan-file.ts'
 import { takeSnapshot } from '../systems/take-snapshot.ts'
@@ -24,6 +26,7 @@ export async function migrateByPlan({ mesh, quiet, file, services: named }: Flag
     })
   const saved = openPlan(await readPlanFile(file), file)
   const before = await compare({ mesh, file, saved })
+  if ('unread' in before) return unreadAnswer(before.unread)
   if (before.moved.length > 0) return refusal(before)
   const { services, hash: plan } = saved
   const data = { ...(services && { services }), plan }
@@ -31,7 +34,7 @@ export async function migrateByPlan({ mesh, quiet, file, services: named }: Flag
   // The worker has only the hash: what moved in this moment is told here.
   if (record.failure?.code === 'plan-moved') {
     const after = await compare({ mesh, file, saved })
-    if (after.moved.length > 0) return refusal(after)
+    if ('moved' in after && after.moved.length > 0) return refusal(after)
   }
   const answer = migrationAnswer(record)
   const text = [...harmlessLines(before), answer.text].filter(Boolean).join('\n')
@@ -41,12 +44,19 @@ export async function migrateByPlan({ mesh, quiet, file, services: named }: Flag
 type Flags = { mesh: string; quiet: boolean; file: string; services: string[] }
 type Differences = ReturnType<typeof diffWorlds>
 
-/** The world of the plan beside the one that is there now. @throws OnehopError plan-foreign; what could not be read */
-async function compare({ mesh: meshFile, file, saved }: { mesh: string; file: string; saved: SavedPlan }) {
+/** The world of the plan beside the one that is there now, if that could be read whole. @throws OnehopError plan-foreign */
+async function compare({
+  mesh: meshFile,
+  file,
+  saved,
+}: {
+  mesh: string
+  file: string
+  saved: SavedPlan
+}): Promise<Differences | { unread: Snapshot }> {
   const work = await createSetup(meshFile).work()
   const snapshot = await takeSnapshot(work)
-  const [unread] = snapshot.failures
-  if (unread) throw fromFailure(unread)
+  if (!isWhole(snapshot)) return { unread: snapshot }
   const known = new Set(work.mesh.services.filter(isClusterService).map((each) => each.name))
   const gone = (saved.services ?? []).filter((name) => !known.has(name))
   if (gone.length > 0)
@@ -54,6 +64,16 @@ async function compare({ mesh: meshFile, file, saved }: { mesh: string; file: st
   const world = describeWorld(work.mesh, snapshot, { names: saved.services ?? undefined })
   refuseForeign(saved, { file, mesh: resolve(meshFile), tailnet: work.mesh.tailnet, world })
   return diffWorlds(saved.world, world)
+}
+
+function unreadAnswer(snapshot: Snapshot): Answer {
+  const problems = snapshot.failures
+  return {
+    result: { problems },
+    text: renderBlocked({ problems, services: [] }).join('\n').trimEnd(),
+    failure: planUnread(snapshot)?.toJSON(),
+    next: ['onehop check'],
+  }
 }
 
 function refusal({ moved, harmless }: Differences): Answer {

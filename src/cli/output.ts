@@ -51,7 +51,7 @@ export async function answer(
   if (text) process.stdout.write(`${text}\n`)
   if (failure)
     process.stderr.write(
-      `${failure.message}  [${failure.code}]\n  cure: ${failure.fix}\n  more: docs/runbook/${failure.code}.md\n`,
+      `${failure.message}  [${failure.code}]\n  fix: ${failure.fix}\n  more: docs/runbook/${failure.code}.md\n`,
     )
   if (next.length > 0) process.stdout.write(`next:\n${next.map((each) => `  ${each}`).join('\n')}\n`)
 }

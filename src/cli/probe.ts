@@ -1,5 +1,6 @@
 import Table from 'cli-table3'
 import { OnehopError } from '../errors.ts'
+import { dnsLabel } from '../names.ts'
 import { emptyTally, evidenceOf, tallied, vantageProblem, wayOf } from '../plan/evidence.ts'
 import { selectServices } from '../plan/mesh.ts'
 import { deviceName } from '../plan/paths.ts'
@@ -16,7 +17,7 @@ import { refuseSimulated } from './refuse-simulated.ts'
  */
 export async function probe({ mesh, as, once, engine, gateway }: Flags): Promise<Answer> {
   // The name becomes part of an app id, and of the condition by which the engine chooses this machine.
-  if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(as))
+  if (!dnsLabel.safeParse(as).success)
     throw new OnehopError('flag-invalid', {
       message: `--as: expected a machine name as in mesh.yaml, got ${JSON.stringify(as)}`,
       command: 'probe',

@@ -81,7 +81,10 @@ export async function status({ mesh: file }: { mesh: string }): Promise<Answer> 
         `${event} ${id}: ${lost ? 'lost' : 'running'}, in "${phase ?? 'its start'}"`,
     ),
     ...(drift ? [driftLine(drift)] : []),
-    ...failed.map(({ id, event, at, failure }) => `${event} ${id}: failed at ${at}: ${failure?.message}`),
+    ...failed.map(
+      ({ id, event, at, failure }) =>
+        `${event} ${id}: failed${at === undefined ? '' : ` at ${at}`}: ${failure?.message ?? 'no reason was written down'}`,
+    ),
     ...(narrowing?.state === 'unconfirmed'
       ? [
           `the policy is narrowed, and takes itself back unless confirmed until ${narrowing.until}`,

@@ -1,9 +1,9 @@
-import { type Inngest, NonRetriableError } from 'inngest'
-import { events } from '../../inngest.config.ts'
+import type { Inngest } from 'inngest'
 import { OnehopError } from '../errors.ts'
-import { problemsOf, selectServices } from '../plan/mesh.ts'
+import { selectServices } from '../plan/mesh.ts'
 import type { Setup } from '../setup.ts'
 import { type ProbingSystems, probeFrom, sawNothing } from '../steps/probe-from.ts'
+import { expectEvent } from './requested.ts'
 
 /**
  * The function of another machine: proves from there what the worker asks about, and tells what it saw, bad or good. It
@@ -17,15 +17,7 @@ export const answerProbe = (client: Inngest, { as, setup, systems }: Options) =>
       triggers: [{ event: 'mesh/path.probe.requested', if: `event.data.vantage == '${as}'` }],
     },
     async ({ event, step }) => {
-      const parsed = events['mesh/path.probe.requested'].safeParse(event.data)
-      if (!parsed.success) {
-        const refusal = new OnehopError('event-invalid', {
-          event: 'mesh/path.probe.requested',
-          problems: problemsOf(parsed.error).slice(0, 1000),
-        })
-        throw new NonRetriableError(`${refusal.message} [${refusal.code}]`, { cause: refusal })
-      }
-      const { rounds, every, ...asked } = parsed.data
+      const { rounds, every, ...asked } = expectEvent('mesh/path.probe.requested', event.data)
       if (asked.vantage !== as) return { ignored: asked.vantage }
       const seen = await step.run('probe', async () => {
         try {

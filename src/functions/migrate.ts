@@ -178,7 +178,7 @@ function goOn(
 ) {
   return step.sendEvent('go on', {
     // With the run: a rerun comes to the same border, and the engine would drop its event as a duplicate.
-    id: `${request}/${run}/on/${services[0]}`,
+    id: `${request}/${run}/on/${services[0] ?? ''}`,
     name: 'mesh/migration.continued',
     data: { request, run, services, done },
   })

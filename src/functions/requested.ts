@@ -1,8 +1,9 @@
 import { type EventPayload, NonRetriableError } from 'inngest'
 import type { z } from 'zod'
-import { events } from '../../inngest.config.ts'
+import { type EventName, events } from '../../inngest.config.ts'
 import { type Failure, fromFailure, OnehopError, toOnehopError } from '../errors.ts'
 import type { RequestRecord } from '../journal-records.ts'
+import { eventId } from '../names.ts'
 import { problemsOf } from '../plan/mesh.ts'
 import type { Setup } from '../setup.ts'
 import { attending } from '../steps/attending.ts'
@@ -21,6 +22,12 @@ export async function requested<Name extends RequestName>(
   const engine = context.step as EngineStep
   const data = context.event.data ?? {}
   const of = { request: context.event.id ?? context.runId, run: context.runId }
+  // Not recorded as a refused request: a record would carry the id on.
+  const id = eventId.safeParse(of.request)
+  if (!id.success)
+    throw brokenOff(
+      new OnehopError('event-invalid', { event: name, problems: `id: ${problemsOf(id.error)}` }).toJSON(),
+    )
   const parsed = events[name].safeParse(data)
   const begun = await createStep(engine, (_, __, begin) => withPatience(begin)).run('request', async () => {
     const { engine } = await setup.mesh()
@@ -63,6 +70,17 @@ export async function carryOut(
   // The run is red in the dashboard when the request is; it is never retried, since the outcome stands.
   if (ended.failure) throw brokenOff(ended.failure)
   return ended.result
+}
+
+/** The data of an event that is no request. @throws NonRetriableError with event-invalid as its cause */
+export function expectEvent<Name extends EventName>(
+  name: Name,
+  data: unknown,
+): z.output<(typeof events)[Name]> {
+  const parsed = events[name].safeParse(data)
+  if (parsed.success) return parsed.data as z.output<(typeof events)[Name]>
+  const problems = problemsOf(parsed.error).slice(0, 1000)
+  throw brokenOff(new OnehopError('event-invalid', { event: name, problems }).toJSON())
 }
 
 /** `request` is the event's id, `run` the engine's id of the run that has it now. */

@@ -1,4 +1,3 @@
-import { events } from '../../inngest.config.ts'
 import type { Failure } from '../errors.ts'
 import type { Setup } from '../setup.ts'
 import { narrowPolicy } from '../steps/narrow-policy.ts'
@@ -14,7 +13,15 @@ import { noteProbe } from './note-probe.ts'
 import { recover } from './recover.ts'
 import { type RemovalResult, removeOperator } from './remove-operator.ts'
 import { repairDrift } from './repair-drift.ts'
-import { brokenOff, type Context, carryOut, type Ended, type Of, requested } from './requested.ts'
+import {
+  brokenOff,
+  type Context,
+  carryOut,
+  type Ended,
+  expectEvent,
+  type Of,
+  requested,
+} from './requested.ts'
 import { type RetireResult, retire } from './retire.ts'
 import { forceAction, isBack, type RollbackResult, redeemForce, rollback } from './rollback.ts'
 
@@ -200,7 +207,7 @@ export type Send = (event: Sent) => Promise<unknown>
 /** The rest of a long migration: the same request, in a run of its own. */
 async function goOn(context: Context, setup: Setup): Promise<unknown> {
   const engine = context.step as EngineStep
-  const { request, run, services, done } = events['mesh/migration.continued'].parse(context.event.data)
+  const { request, run, services, done } = expectEvent('mesh/migration.continued', context.event.data)
   const of = { request, run: context.runId }
   const taken = await createStep(engine, (_, __, take) => withPatience(take)).run('take over', async () => {
     const { patience } = (await setup.mesh()).engine

@@ -22,6 +22,7 @@ const judgments = remember((snapshot: Snapshot) =>
   remember((service: ClusterService) =>
     remember((mesh: Mesh): ServiceAccess => {
       const { tailnet } = snapshot
+      // A host alias needs the address of its machine, so both the policy and the devices must have been read.
       const access = tailnet && wantedAccess(mesh, service, tailnet.devices)
       const policy = access && lookup(snapshot).policy()
       return policy && { access, policy, added: judgeAccess(policy, access).added }

@@ -1,4 +1,6 @@
+import { endpointOf, isCalledAt } from './called-at.ts'
 import { bad, good, type Judge, wasRead } from './check-judge.ts'
+import { publicUrl } from './public-url.ts'
 
 /** The engine, and the worker that carries out what it asks. */
 export const engineChecks = {
@@ -13,7 +15,7 @@ export const engineChecks = {
     return facts.worker ? good(listen) : bad({ listen })
   },
   'worker-engine': ({ mesh, facts }) => {
-    const { url: wanted } = mesh.engine
+    const wanted = publicUrl(mesh.engine.url)
     const found = facts.worker?.engine ?? wanted
     return found === wanted ? good() : bad({ found, wanted })
   },
@@ -22,7 +24,7 @@ export const engineChecks = {
     if (!app) return bad({ message: `the engine at ${url} has no app of onehop` })
     if (app.error) return bad({ message: `the engine cannot use the worker: ${app.error}` })
     if (serveOrigin)
-      return app.url?.startsWith(serveOrigin)
+      return isCalledAt(app.url, endpointOf(serveOrigin, mesh.worker.path))
         ? good(`it calls ${serveOrigin}`)
         : bad({ message: `the engine calls the worker at ${app.url ?? 'no address'}, not at ${serveOrigin}` })
     return app.connected

@@ -19,7 +19,7 @@ export type CheckFacts = {
   sharedClient?: boolean
   /** By this machine's tailscaled: what it knows, and how a peer that exists is resolved. */
   peers?: Record<string, Peer>
-  dns?: NonNullable<Snapshot['tailnet']>['dns']
+  dns?: NonNullable<Snapshot['tailscaled']>['dns']
   caddy: { version?: string; running?: unknown; adapted?: unknown }
   /** Its app in the engine; null where the engine has none. */
   app?: EngineApp | null

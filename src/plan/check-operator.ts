@@ -10,7 +10,8 @@ export const operatorChecks = {
       : good(),
   'operator-client-accepted': wasRead('operator-client-accepted'),
   'helm-runs': (view) => {
-    const work = operatorWork(view.mesh, view.facts.snapshot)
+    const { cluster } = view.facts.snapshot
+    const work = cluster && operatorWork(view.mesh, cluster)
     return work === 'install' || work === 'upgrade' ? wasRead('helm-runs')(view) : undefined
   },
   'operator-installed': ({ mesh, facts: { snapshot }, before }) => {

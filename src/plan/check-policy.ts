@@ -1,4 +1,5 @@
 import { bad, good, type Judge, unless, wasRead } from './check-judge.ts'
+import { lookup } from './lookup.ts'
 import { selectServices } from './mesh.ts'
 import { tagsToSpare } from './plan.ts'
 import { wideOpen } from './policy-wide-open.ts'
@@ -19,10 +20,10 @@ export const policyChecks = {
     ),
   'operator-tag-defined': ({ mesh, facts: { snapshot } }) => {
     const { tag } = mesh.operator
-    return snapshot.tailnet?.tagOwners[tag] ? good(tag) : bad({ tag })
+    return lookup(snapshot).tagOwners()?.has(tag) ? good(tag) : bad({ tag })
   },
   'policy-narrow': ({ facts: { snapshot } }) => {
-    const [wide] = wideOpen(snapshot.tailnet?.policy ?? '{}')
+    const [wide] = wideOpen(snapshot.policy ?? '{}')
     return wide ? bad(wide) : good()
   },
   'tags-needed': ({ mesh, facts: { snapshot } }) => {

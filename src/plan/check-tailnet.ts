@@ -16,8 +16,7 @@ export const tailnetChecks = {
   'tailscaled-answers': wasRead('tailscaled-answers'),
   'magicdns-accepted': ({ mesh, facts: { dns, peers = {} } }) => {
     if (!dns) return good('there is no other device to ask for')
-    const tailnet = { devices: [], tagOwners: {}, peers, dns }
-    const problems = preflightMesh(mesh, { tailnet, journal: [], failures: [] })
+    const problems = preflightMesh(mesh, { tailscaled: { peers, dns }, journal: [], failures: [] })
     return unless(
       problems.find(({ code }) => code === 'dns-not-accepted'),
       dns.name,

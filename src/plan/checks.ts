@@ -27,7 +27,7 @@ export function judgeChecks(mesh: Mesh, facts: CheckFacts, asked: AskedChecks = 
         id,
         judge(id, general, () => judges[id]?.(view)),
       )
-  const isShown = (id: CheckId, service?: string) =>
+  const isShown = (id: CheckId, service = '') =>
     (checkRow(id).before || !before) && !skip.includes(id) && !skip.includes(`${service}/${id}`)
   const groups = groupNames.map((name) => {
     const own = [...general].filter(([id]) => checkRow(id).group === name && isShown(id))

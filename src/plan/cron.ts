@@ -5,7 +5,7 @@ export function cronProblem(schedule: string): string | undefined {
   const wrong = fields.findIndex((field, index) => !(parts[index] ?? '').split(',').every(isIn(field)))
   const field = fields[wrong]
   if (!field) return undefined
-  return `expected ${field.name} from ${field.from} to ${field.to}, not ${parts[wrong]}`
+  return `expected ${field.name} from ${field.from} to ${field.to}, not ${parts[wrong] ?? 'nothing'}`
 }
 
 type Field = { name: string; from: number; to: number; words?: string[] }

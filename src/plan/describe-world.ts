@@ -7,20 +7,20 @@ import { exposeAnnotations, ingressName, proxyKey, routesOf } from './paths.ts'
 import { type Plan, type PlannedService, planMesh } from './plan.ts'
 import { isThere } from './policy.ts'
 import type { Piece } from './policy-text.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { Snapshot, WholeSnapshot } from './snapshot.ts'
 
 /**
  * What a plan was made of, in words: the wishes and the facts that its changes and problems hang on. Times, latencies and
  * versions of objects are left out; `harmless` is what is worth a word when it differs, and no reason to plan anew.
  *
  * Also the planned changes themselves and the codes of the problems are among the facts, so that no difference that makes
- * another plan can be missed.
+ * another plan can be missed. Only a world that was read whole can be described: the rest would look as if it were not there.
  *
  * @throws OnehopError service-unknown
  */
 export function describeWorld(
   mesh: Mesh,
-  snapshot: Snapshot,
+  snapshot: WholeSnapshot,
   { names, plan = planMesh(mesh, snapshot, names) }: { names?: string[] | undefined; plan?: Plan } = {},
 ): World {
   const services = selectServices(mesh, names)
@@ -29,12 +29,12 @@ export function describeWorld(
   const facts: Facts = merged<Record<string, string>>(services.map((each) => serviceFacts(each, snapshot)))
   Object.assign(facts, {
     'mesh.yaml': merged([wishesOf(mesh), ...services.map(wishesOfService), ...kept.map(wishesOfService)]),
-    cluster: { id: snapshot.cluster?.id ?? absent },
+    cluster: { id: snapshot.cluster.id },
     operator: operatorFacts(mesh, snapshot, plan.operator.work),
     Caddyfile: merged(routes.map((each) => each.upstreams)),
     policy: merged(services.map((each) => policyFacts(mesh, each, snapshot))),
     plan: {
-      'in the way of everything': codes(plan.problems),
+      'problems of every service': codes(plan.problems),
       ...merged(plan.services.map((each) => outcomeOf(mesh, each))),
     },
   } satisfies Facts)
@@ -126,24 +126,24 @@ const prefixed = (prefix: string, values: object): Record<string, string> =>
     ),
   )
 
-function operatorFacts(mesh: Mesh, { cluster }: Snapshot, work: string): Record<string, string> {
-  const { operator, namespaces, proxyClassReady } = cluster ?? {}
+function operatorFacts(mesh: Mesh, { cluster }: WholeSnapshot, work: string): Record<string, string> {
+  const { operator, namespaces, proxyClassReady } = cluster
   const { namespace, proxyClass } = mesh.operator
   return {
     version: operator?.version ?? absent,
     'installed by onehop': said(operator?.ours),
     running: said(operator?.running),
-    [`pod-security of namespace ${namespace}`]: namespaces?.[namespace] ?? absent,
+    [`pod-security of namespace ${namespace}`]: namespaces[namespace] ?? absent,
     [`ProxyClass ${proxyClass} ready`]: said(proxyClassReady),
     'to do': work,
   }
 }
 
-function serviceFacts(service: ClusterService, snapshot: Snapshot): Facts {
+function serviceFacts(service: ClusterService, snapshot: WholeSnapshot): Facts {
   const known = lookup(snapshot)
-  const { cluster, tailnet } = snapshot
+  const { cluster } = snapshot
   const object = known.service(service.service)
-  const ready = cluster?.readyPorts[service.service] ?? []
+  const ready = cluster.readyPorts[service.service] ?? []
   const ports = object?.ports.map(({ name, port, nodePort }) => [
     `port ${port}`,
     `${name || 'unnamed'}${nodePort === undefined ? '' : `, node port ${nodePort}`}${
@@ -157,7 +157,7 @@ function serviceFacts(service: ClusterService, snapshot: Snapshot): Facts {
     return [`annotation ${key}`, found ? `${found.value} (${found.manager})` : absent]
   })
   const entry = known.entry(service.name)
-  const deviceId = cluster?.proxies[proxyKey(service)]?.deviceId
+  const deviceId = cluster.proxies[proxyKey(service)]?.deviceId
   const holders = known
     .devicesNamed(service.hostname)
     .map((each) => (each.id === deviceId ? 'its own' : each.id))
@@ -179,7 +179,7 @@ function serviceFacts(service: ClusterService, snapshot: Snapshot): Facts {
       'held by': holders.join(', ') || absent,
       tags: (deviceId === undefined ? undefined : known.device(deviceId)?.tags.join(', ')) ?? absent,
       ...(service.allow.length === 0 && {
-        [`${service.tag} owned by`]: tailnet?.tagOwners[service.tag]?.join(', ') ?? absent,
+        [`${service.tag} owned by`]: known.tagOwners()?.get(service.tag)?.join(', ') ?? absent,
       }),
     },
     [`journal of ${service.name}`]: {

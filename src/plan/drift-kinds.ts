@@ -166,7 +166,7 @@ export const driftKinds = {
   },
   'grant-gone': {
     severity: 'critical',
-    part: 'tailnet',
+    part: 'policy',
     mend: 'again:allow',
     means:
       'the policy has lost a rule, a tag owner or a host of a moved service: who is allowed may not reach it',
@@ -175,14 +175,14 @@ export const driftKinds = {
   },
   'grant-widened': {
     severity: 'critical',
-    part: 'tailnet',
+    part: 'policy',
     mend: 'again:allow',
     means: 'the policy lets somebody reach a moved service whom mesh.yaml does not name',
     covers: ['policy-test-gone'],
   },
   'rule-for-all': {
     severity: 'critical',
-    part: 'tailnet',
+    part: 'policy',
     mend: null,
     means:
       'the policy has a rule from * to * which was not there at the move: no other rule narrows anything',
@@ -190,7 +190,7 @@ export const driftKinds = {
   },
   'policy-test-gone': {
     severity: 'warning',
-    part: 'tailnet',
+    part: 'policy',
     mend: 'again:allow',
     means: 'the policy has lost a test of a moved service',
     covers: [],
@@ -270,7 +270,7 @@ type DriftEntry = {
 
 export type DriftKind = keyof typeof driftKinds
 export type Severity = 'info' | 'warning' | 'critical'
-export type DriftPart = 'cluster' | 'secret' | 'tailnet' | 'caddy' | 'paths' | 'books' | 'journal'
+export type DriftPart = 'cluster' | 'secret' | 'tailnet' | 'policy' | 'caddy' | 'paths' | 'books' | 'journal'
 export type Mend =
   | `again:${'expose' | 'switch' | 'allow' | 'type' | 'route'}`
   | 'anew'

@@ -5,7 +5,7 @@ import { lookup } from './lookup.ts'
 import { lookAtAccess } from './policy.ts'
 import type { Access } from './policy-access.ts'
 import { fieldOf, hostsOf, isWideOpen, listOf, mightReach, rulesAbout, rulesOf } from './policy-rules.ts'
-import { type Entry, entriesIn, type Piece, type Policy } from './policy-text.ts'
+import { type Entry, entriesIn, entryText, type Piece, type Policy } from './policy-text.ts'
 import { standingChange } from './states.ts'
 
 /** What is not as it was left of the policy's entries for what is moved, and who else may reach it now. */
@@ -115,6 +115,5 @@ function strangersRule(policy: Policy, { service, tag, neighbours }: Access, add
   return undefined
 }
 
-const pieceText = ({ at, key, value }: Piece) =>
-  `${at.join('.')}: ${key === undefined ? '' : `${key}: `}${JSON.stringify(value)}`
+const pieceText = (piece: Piece) => `${piece.at.join('.')}: ${entryText(piece)}`
 const oneLine = (source: string) => source.replace(/\s+/g, ' ').slice(0, 200)

@@ -190,7 +190,7 @@ function deviceDrift({ mesh, snapshot, paths }: DriftFacts, { service, entry }: 
   const proxy = snapshot.cluster?.proxies[proxyKey(service)]
   const { operator } = snapshot.cluster ?? {}
   // It takes the old device away and makes the new one: without it a rollback gets stuck half way.
-  const isAtWork = operator?.running && operatorAbsence(mesh, snapshot) === undefined
+  const isAtWork = snapshot.tailnet && operator?.running && operatorAbsence(mesh, snapshot) === undefined
   // Rolling a retired service back brings its old path back: that is more than a repair may decide.
   const anew = isAtWork && entry.state === 'moved' && hasOldPath(service) ? undefined : null
   const byHand = `onehop rollback ${subject}, then onehop expose ${subject}`

@@ -168,11 +168,13 @@ function repairOf(mend: Mend, subject: string): string {
 }
 
 function unreadParts({ mesh, snapshot, books, secret }: DriftFacts): DriftPart[] {
-  const { cluster, tailnet, caddy } = snapshot
+  const { cluster, tailnet, policy, caddy } = snapshot
   return [
     ...(cluster ? [] : ['cluster' as const]),
     ...(cluster && secret !== undefined ? [] : ['secret' as const]),
-    ...(tailnet ? [] : ['tailnet' as const]),
+    // Which device is whose is what the cluster says.
+    ...(cluster && tailnet ? [] : ['tailnet' as const]),
+    ...(policy === undefined ? ['policy' as const] : []),
     ...(caddy ? [] : ['caddy' as const]),
     // Which address the name should have is what the cluster says.
     ...(cluster ? [] : ['paths' as const]),

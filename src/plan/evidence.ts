@@ -64,9 +64,12 @@ export function tallied(tally: Tally, { target, answer }: { target: Target; answ
         ...tally,
         probes: probes + 1,
         failures: failures + 1,
-        message: `${target.host}:${target.port} ${answer.message}`,
+        message: `${placeOf(target)} ${answer.message}`,
       }
 }
+
+/** An old URL has its port in it. */
+const placeOf = ({ host, port }: Target) => (host.includes('://') ? host : `${host}:${port}`)
 
 /** A tally as the journal keeps it. */
 export function evidenceOf(
@@ -130,8 +133,8 @@ const isSlow = ({ path, p99 }: PathEvidence, limits: Limits) =>
 
 const figuresOf = (seen: PathEvidence, limits: Limits) =>
   [
-    `p99 ${seen.p99} ms where ${limits.p99} ms are allowed`,
-    `p50 ${seen.p50} ms`,
+    `p99 ${seen.p99 ?? 'unknown'} ms where ${limits.p99 ?? 'any number of'} ms are allowed`,
+    `p50 ${seen.p50 ?? 'unknown'} ms`,
     `${seen.probes} probes`,
     wayOf(seen),
   ]

@@ -18,7 +18,7 @@ export function harmlessOf(services: ClusterService[], snapshot: Snapshot): Harm
   const held = objects.filter((each) => each.finalizers.includes(finalizer))
   const annotations = groupBy(
     objects.flatMap((object) => otherAnnotations(object).map((each) => ({ ...each, object }))),
-    ({ key, manager }) => `${key} ${manager}`,
+    ({ key, manager }) => `annotation ${key} of ${manager}, which is not onehop's and stays`,
   )
   const devices = services.flatMap((each) => {
     const id = snapshot.cluster?.proxies[proxyKey(each)]?.deviceId
@@ -27,10 +27,7 @@ export function harmlessOf(services: ClusterService[], snapshot: Snapshot): Harm
   })
   return [
     { what: 'the finalizer of the operator, which takes it away itself', where: held.map(nameOf) },
-    ...[...annotations.values()].map((all) => ({
-      what: `annotation ${all[0]?.key} of ${all[0]?.manager}, which is not onehop's and stays`,
-      where: all.map(({ object }) => nameOf(object)),
-    })),
+    ...[...annotations].map(([what, all]) => ({ what, where: all.map(({ object }) => nameOf(object)) })),
     { what: "a device's other address: its name answers with one of them", where: devices },
   ].filter(({ where }) => where.length > 0)
 }

@@ -139,7 +139,7 @@ function serversOf(config: unknown): Json {
   return Object.fromEntries(
     servers.filter(isBranch).flatMap((server) => {
       const { listen, routes = [], errors = {} } = server
-      return list(routes).length > 0 ? [[list(listen).join(' '), { routes, errors }]] : []
+      return list(routes).length > 0 ? [[list(listen).map(String).join(' '), { routes, errors }]] : []
     }),
   )
 }

@@ -1,5 +1,5 @@
 import { canonicalUpstream, readUpstreams } from './caddyfile.ts'
-import { parsePolicy } from './policy-text.ts'
+import { parsePolicy, tagOwnersOf } from './policy-text.ts'
 import { groupBy, remember } from './remember.ts'
 import type { Snapshot } from './snapshot.ts'
 
@@ -25,11 +25,16 @@ export const lookup = remember((snapshot: Snapshot) => {
     upstreams,
     /** The sites of the Caddyfile that lead to an upstream. */
     sitesTo: (upstream: string) => dialled.get(canonicalUpstream(upstream)) ?? [],
-    /** @throws OnehopError policy-unreadable */
-    policy: () => (tailnet ? policyOf(tailnet) : undefined),
+    /** `undefined` if it was not read. @throws OnehopError policy-unreadable */
+    policy: () => parsedPolicy(snapshot),
+    /** Who may use each tag; `undefined` if the policy was not read. @throws OnehopError policy-unreadable */
+    tagOwners: () => {
+      const parsed = parsedPolicy(snapshot)
+      return parsed && tagOwnersOf(parsed)
+    },
   }
 })
 
-const policyOf = remember(({ policy }: NonNullable<Snapshot['tailnet']>) =>
+const parsedPolicy = remember(({ policy }: Snapshot) =>
   policy === undefined ? undefined : parsePolicy(policy),
 )

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import { z } from 'zod'
 import { OnehopError } from '../errors.ts'
+import { dnsLabel as label } from '../names.ts'
 import { cronProblem } from './cron.ts'
 import { driftKindNames, isDriftName } from './drift-kinds.ts'
 
@@ -30,17 +31,13 @@ export function problemsOf(error: z.ZodError): string {
       // A bad key's own expectation stands one level deeper.
       const inner =
         issue.code === 'invalid_key' ? ` (${issue.issues.map((each) => each.message).join(', ')})` : ''
-      return `${issue.path.join('.') || '(top)'}: ${issue.message}${inner}`
+      return `${issue.path.map(String).join('.') || '(top)'}: ${issue.message}${inner}`
     })
     .join('; ')
 }
 
 const port = z.int().min(1).max(65535)
 const file = z.string().min(1)
-const label = z
-  .string()
-  .max(63)
-  .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, 'expected a DNS label: a-z, 0-9 and inner hyphens, at most 63')
 const seconds = z.number().positive()
 const hostPort = z.string().regex(/^[^\s/]+:\d{1,5}$/, 'expected host:port')
 const credentials = z.strictObject({ clientIdFile: file, clientSecretFile: file })
@@ -198,6 +195,19 @@ const meshSchema = z
           .string()
           .regex(/^(\/[\w.-]+)*$/, 'expected a path such as /onehop')
           .default(''),
+        /** Further hosts that the worker answers for: the name that a reverse proxy or Prometheus uses. */
+        hosts: z
+          .array(
+            z
+              .string()
+              .max(259)
+              .regex(
+                /^([a-z0-9]([a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:\d{1,5})?$/,
+                'expected a host in lower case, with or without a port, like panda.tail7af24.ts.net or 192.168.1.5:3111',
+              ),
+          )
+          .max(100)
+          .default([]),
       })
       .prefault({}),
     state: file.default('~/.local/state/onehop'),

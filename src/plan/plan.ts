@@ -1,5 +1,7 @@
 import type { Failure } from '../errors.ts'
-import { accessOfService } from './access-of-service.ts'
+import type { Entry } from '../journal-records.ts'
+import type { ServiceFacts } from '../systems/kubernetes-facts.ts'
+import { accessOfService, type ServiceAccess } from './access-of-service.ts'
 import { certificatesPerWeek, certificatesSpent } from './certificates.ts'
 import { exposedElsewhere, handOver } from './exposed-by-hand.ts'
 import { type Harmless, harmlessOf } from './harmless.ts'
@@ -16,14 +18,21 @@ import {
   type ServicePath,
 } from './paths.ts'
 import { isThere } from './policy.ts'
+import { entryText } from './policy-text.ts'
 import { wideOpen } from './policy-wide-open.ts'
-import { operatorWork, preflightMesh, preflightService } from './preflight.ts'
-import type { Snapshot } from './snapshot.ts'
+import {
+  type Cluster,
+  type OperatorWork,
+  operatorWork,
+  preflightMesh,
+  preflightService,
+} from './preflight.ts'
+import { type Part, type Snapshot, unreadParts } from './snapshot.ts'
 import { throughCaddy } from './through-caddy.ts'
 
 /**
  * Compares what is wanted with what is there. Pure, so that the tour, `onehop plan` and a migration cannot disagree.
- * `names` narrows it to some services.
+ * `names` narrows it to some services. Of a part that was not read no change is planned.
  *
  * @throws OnehopError service-unknown
  */
@@ -33,16 +42,16 @@ export function planMesh(mesh: Mesh, snapshot: Snapshot, names?: string[]): Plan
   const isRetired = ({ name }: ClusterService) => !names && lookup(snapshot).entry(name)?.state === 'retired'
   const services = wanted.map((service) => {
     const planned = planService(mesh, service, snapshot)
-    return isRetired(service) ? { ...planned, changes: [], problems: [] } : planned
+    return isRetired(service) ? { ...planned, unread: [], changes: [], problems: [] } : planned
   })
-  const operator = operatorWork(mesh, snapshot)
   const waves = wavesOf(wanted.filter((each) => !isRetired(each))).map((wave) =>
     wave.map((each) => each.name),
   )
   return {
-    operator: { work: operator, changes: operatorChanges(mesh, snapshot) },
+    operator: planOperator(mesh, snapshot),
     waves,
     services,
+    unread: unreadParts(snapshot),
     problems: preflightMesh(mesh, snapshot),
     kept: mesh.services.flatMap((each) =>
       isClusterService(each) ? [] : [{ name: each.name, why: keptReason(each, snapshot) }],
@@ -70,76 +79,76 @@ export function wavesOf(services: ClusterService[]): ClusterService[][] {
 const waveSize = 20
 
 export type Sign = '+' | '~' | '-'
-export type PlannedChange = { sign: Sign; what: string; undo: string }
+type Change = { sign: Sign; what: string; undo: string }
+/** `part` is the one that was read to find it. */
+export type PlannedChange = Change & { part: Part }
 export type PlannedService = {
   name: string
-  state: string
+  /** The journal's; without an entry `planned`, or `unknown` where a part that the service needs was not read. */
+  state: Entry['state'] | 'planned' | 'unknown'
+  /** The parts that this service needs and that were not read: nothing is planned and nothing is blocked by them. */
+  unread: Part[]
   changes: PlannedChange[]
   paths: ServicePath[]
   problems: Failure[]
   notes: string[]
 }
 export type Plan = {
-  operator: { work: ReturnType<typeof operatorWork>; changes: PlannedChange[] }
+  operator: { work: OperatorWork | 'unknown'; changes: PlannedChange[] }
   waves: string[][]
   services: PlannedService[]
+  unread: Part[]
   problems: Failure[]
   kept: Array<{ name: string; why: string }>
   notes: string[]
   harmless: Harmless[]
 }
 
+/** The one place in which changes are made: from the facts of a part. Of a part that was not read there are none. */
+function changesFrom<Facts>(
+  part: Part,
+  facts: Facts | undefined,
+  compare: (facts: Facts) => Change[],
+): PlannedChange[] {
+  return facts === undefined ? [] : compare(facts).map((change) => ({ part, ...change }))
+}
+
 function planService(mesh: Mesh, service: ClusterService, snapshot: Snapshot): PlannedService {
   const known = lookup(snapshot)
+  const { ingresses } = snapshot.cluster ?? {}
   const facts = known.service(service.service)
-  const changes = policyChanges(mesh, service, snapshot)
   const byHand = handOver(service, snapshot)
-  for (const [key, value] of Object.entries(service.mode === 'https' ? {} : exposeAnnotations(service))) {
-    const now = facts?.annotations[key]
-    if (now?.value === value) continue
-    const undo = now
-      ? `back to ${now.value} under ${now.manager}`
-      : byHand.length > 0
-        ? 'withdrawn'
-        : 'withdrawn; the device goes with it'
-    changes.push({
-      sign: now ? '~' : '+',
-      what: `Service ${service.service}: ${key}: ${now ? `${now.value} -> ` : ''}${value}`,
-      undo,
-    })
-  }
-  if (service.mode === 'https') changes.push(...ingressChanges(mesh, service, snapshot))
-  for (const { site, from, to } of routesOf(mesh, service)) {
-    if (from === to) continue
-    const [found] = known.upstreams?.({ site, upstream: from }) ?? []
-    if (found)
-      changes.push({
-        sign: '~',
-        what: `${mesh.caddy.file}:${found.line} ${site}: ${from} -> ${to}`,
-        undo: `${to} -> ${from}, one reload`,
-      })
-  }
+  const isHttps = service.mode === 'https'
+  const changes = [
+    ...changesFrom('policy', accessIfClear(mesh, service, snapshot), policyChanges),
+    ...(isHttps
+      ? changesFrom('cluster', facts && ingresses, () => ingressChanges(mesh, service, snapshot))
+      : changesFrom('cluster', facts, (of) => annotationChanges(service, of, byHand.length > 0))),
+    ...changesFrom('caddy', known.upstreams, (upstreams) => routeChanges(mesh, service, upstreams)),
+  ]
+  const unread = unreadParts(snapshot).filter((part) => needs(service).includes(part))
   const notes = [
     ...(facts?.helmRelease
       ? [
-          `managed by Helm release ${facts.helmRelease} (type written by ${facts.typeManager ?? 'an unknown field manager'}): retire leaves its type to Helm, and says which value to set`,
+          `managed by the Helm release ${facts.helmRelease} (type written by ${facts.typeManager ?? 'an unknown field manager'}): retire leaves its type to Helm, and says which value to set`,
         ]
       : []),
     ...(hasOldPath(service)
       ? []
-      : [`no old path: only its device name is proven; onehop unexpose ${service.name} takes it away again`]),
+      : [`no old path: only its device name is proven; onehop unexpose ${service.name} removes that name`]),
     ...byHand,
-    ...throughCaddy(mesh, service, snapshot),
+    ...(snapshot.caddy ? throughCaddy(mesh, service, snapshot) : []),
     ...(isLivekit(service, facts?.helmRelease)
       ? [
-          'LiveKit: only its signalling moves, and what else of TCP its Service has; its media is UDP on the own network of the cluster node, and goes on there as before',
+          "LiveKit: only its signalling and the other TCP ports of its Service move; its media is UDP on the cluster node's own network, and stays as it is",
         ]
       : []),
-    ...(service.mode === 'https' ? httpsNotes(mesh, service, snapshot) : []),
+    ...(isHttps ? httpsNotes(mesh, service, snapshot) : []),
   ]
   return {
     name: service.name,
-    state: known.entry(service.name)?.state ?? 'planned',
+    state: known.entry(service.name)?.state ?? (unread.length > 0 ? 'unknown' : 'planned'),
+    unread,
     changes,
     paths: pathsOf(mesh, service),
     problems: preflightService(mesh, service, snapshot),
@@ -147,16 +156,59 @@ function planService(mesh: Mesh, service: ClusterService, snapshot: Snapshot): P
   }
 }
 
+/** The parts that say what a move of this service changes, and whether it may begin. */
+const needs = ({ routes }: ClusterService): Part[] => [
+  'cluster',
+  'tailnet',
+  'policy',
+  ...(Object.keys(routes).length > 0 ? (['caddy'] as const) : []),
+]
+
+function annotationChanges(
+  service: ClusterService,
+  { annotations }: ServiceFacts,
+  isByHand: boolean,
+): Change[] {
+  return Object.entries(exposeAnnotations(service)).flatMap(([key, value]): Change[] => {
+    const now = annotations[key]
+    const what = `Service ${service.service}: ${key}: `
+    if (!now)
+      return [
+        {
+          sign: '+',
+          what: `${what}${value}`,
+          undo: `remove the annotation${isByHand ? '' : '; the operator then deletes the device'}`,
+        },
+      ]
+    if (now.value === value) return []
+    const undo = `set it to ${now.value} again, owned by ${now.manager}`
+    return [{ sign: '~', what: `${what}${now.value} -> ${value}`, undo }]
+  })
+}
+
+function routeChanges(
+  mesh: Mesh,
+  service: ClusterService,
+  upstreams: NonNullable<ReturnType<typeof lookup>['upstreams']>,
+): Change[] {
+  return routesOf(mesh, service).flatMap(({ site, from, to }): Change[] => {
+    const [found] = from === to ? [] : upstreams({ site, upstream: from })
+    if (!found) return []
+    const what = `${mesh.caddy.file}:${found.line} ${site}: ${from} -> ${to}`
+    return [{ sign: '~', what, undo: `${to} -> ${from}, one reload` }]
+  })
+}
+
 /** By what its Service or its release is called. */
 const isLivekit = ({ object }: ClusterService, release = '') => /livekit/i.test(`${object} ${release}`)
 
-function ingressChanges(mesh: Mesh, service: ClusterService, snapshot: Snapshot): PlannedChange[] {
+function ingressChanges(mesh: Mesh, service: ClusterService, snapshot: Snapshot): Change[] {
   const { namespace, object } = service
   const name = ingressName(service)
   if (lookup(snapshot).ingress(`${namespace}/${name}`)?.ours) return []
   const { port } = ingressWish(service)
   const what = `Ingress ${namespace}/${name}, class tailscale: https://${deviceName(mesh, service)} -> Service ${object}:${port}`
-  return [{ sign: '+', what, undo: 'deleted; the device goes with it' }]
+  return [{ sign: '+', what, undo: 'delete the Ingress; the operator then deletes the device' }]
 }
 
 /** What a certificate of its own means. */
@@ -168,35 +220,44 @@ function httpsNotes(mesh: Mesh, service: ClusterService, snapshot: Snapshot): st
       (site) =>
         `${site} -> ${url}: clients take the new URL; the old one stays on the port map until it is retired`,
     ),
-    `its certificate: the name ${deviceName(mesh, service)} goes to public logs; ${times} of ${certificatesPerWeek} a week asked for so far, and each new exposure asks for one; the first request may take a minute`,
+    `its certificate: the name ${deviceName(mesh, service)} appears in public logs; ${times} of the ${certificatesPerWeek} certificates of this week are used, and each new exposure uses one; the first request may take a minute`,
   ]
 }
 
-/** Our entries that the policy does not have yet. What stands in their way is preflight's to say. */
-function policyChanges(mesh: Mesh, service: ClusterService, snapshot: Snapshot): PlannedChange[] {
+/** What the service needs of the policy; nothing where something of the policy is in its way, which preflight names. */
+function accessIfClear(mesh: Mesh, service: ClusterService, snapshot: Snapshot): ServiceAccess {
   try {
-    const { policy, added = [] } = accessOfService(mesh, service, snapshot) ?? {}
-    const missing = added.filter((piece) => policy && !isThere(policy, piece))
-    return missing.map(({ at, key, value }) => ({
-      sign: '+',
-      what: `policy, ${at.join('.')}: ${key === undefined ? value : `${key}: ${value}`}`,
-      undo: 'taken out of the policy; every other byte of it stays',
-    }))
+    return accessOfService(mesh, service, snapshot)
   } catch {
-    return []
+    return undefined
   }
 }
 
-function operatorChanges(mesh: Mesh, snapshot: Snapshot): PlannedChange[] {
+/** The entries that the policy does not have yet. */
+const policyChanges = ({ policy, added }: NonNullable<ServiceAccess>): Change[] =>
+  added
+    .filter((piece) => !isThere(policy, piece))
+    .map((piece) => ({
+      sign: '+',
+      what: `policy, ${piece.at.join('.')}: ${entryText(piece)}`,
+      undo: 'remove this entry; every other byte of the policy stays',
+    }))
+
+function planOperator(mesh: Mesh, { cluster }: Snapshot): Plan['operator'] {
+  if (!cluster) return { work: 'unknown', changes: [] }
+  const work = operatorWork(mesh, cluster)
+  return { work, changes: changesFrom('cluster', cluster, (facts) => operatorChanges(mesh, facts, work)) }
+}
+
+function operatorChanges(mesh: Mesh, cluster: Cluster, work: OperatorWork): Change[] {
   const { namespace, release, version, proxyClass } = mesh.operator
-  const undo = 'onehop operator remove, once nothing is exposed any more'
-  const work = operatorWork(mesh, snapshot)
+  const undo = 'onehop operator remove, once nothing is exposed'
   switch (work) {
     case 'none':
       return []
     case 'upgrade': {
-      const pods = Object.keys(snapshot.cluster?.proxies ?? {}).join(', ') || 'none'
-      const was = snapshot.cluster?.operator?.version
+      const pods = Object.keys(cluster.proxies).join(', ') || 'none'
+      const was = cluster.operator?.version ?? 'unknown'
       return [
         {
           sign: '~',
@@ -211,7 +272,7 @@ function operatorChanges(mesh: Mesh, snapshot: Snapshot): PlannedChange[] {
         {
           sign: '+',
           what: `namespace ${namespace} with pod-security.kubernetes.io/enforce=privileged`,
-          undo: snapshot.cluster?.namespaces[namespace] === undefined ? undo : 'stays: it was there before',
+          undo: cluster.namespaces[namespace] === undefined ? undo : 'none: the namespace was there before',
         },
         {
           sign: '+',
@@ -221,7 +282,7 @@ function operatorChanges(mesh: Mesh, snapshot: Snapshot): PlannedChange[] {
         { sign: '+', what: `Helm release ${release} ${version}`, undo },
         {
           sign: '+',
-          what: `ProxyClass ${proxyClass} (tolerates a control-plane taint, does not pull images anew)`,
+          what: `ProxyClass ${proxyClass} (tolerates a control-plane taint, uses images that are already pulled)`,
           undo,
         },
       ]
@@ -230,7 +291,7 @@ function operatorChanges(mesh: Mesh, snapshot: Snapshot): PlannedChange[] {
   }
 }
 
-/** Its sites are named, so that whoever reads the plan sees that they are known and stay. */
+/** Names its sites, so that the reader sees that they are known and stay. */
 function keptReason({ name, host }: HostService, snapshot: Snapshot): string {
   const found = lookup(snapshot).upstreams?.({ upstream: host }) ?? []
   const sites = new Set(found.map(({ site }) => site))
@@ -240,9 +301,9 @@ function keptReason({ name, host }: HostService, snapshot: Snapshot): string {
 }
 
 /** What the operator's tag owns beyond what it has to; what it has to and does not is preflight's to say. */
-export function tagsToSpare(mesh: Mesh, { tailnet }: Snapshot): string[] {
+export function tagsToSpare(mesh: Mesh, snapshot: Snapshot): string[] {
   const needed = new Set(mesh.services.filter(isClusterService).map((each) => each.tag))
-  return Object.entries(tailnet?.tagOwners ?? {}).flatMap(([tag, owners]) =>
+  return [...(lookup(snapshot).tagOwners() ?? [])].flatMap(([tag, owners]) =>
     owners.includes(mesh.operator.tag) && tag !== mesh.operator.tag && !needed.has(tag) ? [tag] : [],
   )
 }
@@ -263,10 +324,7 @@ function notesOf(mesh: Mesh, snapshot: Snapshot, services: PlannedService[]): st
     notes.push(
       'device names have no TLS of their own (the operator forwards layer 3); WireGuard encrypts the way between tailnet machines',
     )
-  const routes = services
-    .flatMap((each) => each.changes)
-    .filter((each) => each.what.startsWith(mesh.caddy.file))
-  if (routes.length > 0)
+  if (services.some(({ changes }) => changes.some(({ part }) => part === 'caddy')))
     notes.push('Caddy reloads once per wave; each reload closes the WebSockets that go through it')
   for (const { line, rule } of openRules(snapshot))
     notes.push(
@@ -274,7 +332,7 @@ function notesOf(mesh: Mesh, snapshot: Snapshot, services: PlannedService[]): st
     )
   if (snapshot.cluster && snapshot.cluster.operator?.ours !== false)
     notes.push(
-      `before its first change, migrate proves what the operator's OAuth client may do: it makes a login key with ${mesh.operator.tag} that it deletes at once, and has a device deleted that does not exist`,
+      `before its first change, migrate proves what the operator's OAuth client may do: it creates a login key with ${mesh.operator.tag} and deletes it at once, and asks to delete a device that does not exist`,
     )
   const elsewhere = exposedElsewhere(mesh, snapshot)
   if (elsewhere.length > 0)
@@ -284,15 +342,12 @@ function notesOf(mesh: Mesh, snapshot: Snapshot, services: PlannedService[]): st
   const more = tagsToSpare(mesh, snapshot)
   if (more.length > 0)
     notes.push(
-      `the policy lets ${mesh.operator.tag} also use ${more.join(', ')}, which no service of mesh.yaml has: whoever has the operator's OAuth client can make devices with them`,
+      `the policy lets ${mesh.operator.tag} also use ${more.join(', ')}, which no service of mesh.yaml has: anyone with the operator's OAuth client can make devices with them`,
     )
   const engine = mesh.services.find((each) => isClusterService(each) && each.engine)
   if (engine)
     notes.push(
       `${engine.name} is the engine that runs the migration: it goes last; without --redis-uri it forgets its runs at a restart (onehop's journal does not)`,
     )
-  const fallen = snapshot.failures.length
-  if (fallen > 0)
-    notes.push(`${fallen} system${fallen > 1 ? 's' : ''} could not be read: this plan is incomplete`)
   return notes
 }

@@ -1,4 +1,4 @@
-import { getNodeValue, type Node, type ParseError, parseTree, printParseErrorCode, visit } from 'jsonc-parser'
+import { type Node, type ParseError, parseTree, printParseErrorCode, visit } from 'jsonc-parser'
 import { z } from 'zod'
 import { OnehopError } from '../errors.ts'
 import { remember } from './remember.ts'
@@ -108,14 +108,14 @@ function readEntries(policy: Policy, at: string[]): Entry[] {
  * whatever comes to stand behind it, and `cutEntry` gives back the very bytes in any order. A missing section is made.
  */
 export function insertEntry(text: string, { at, key, value, mark }: Piece): string {
-  const body = key === undefined ? oneLine(value) : `${JSON.stringify(key)}: ${oneLine(value)}`
+  const body = entryText({ value, ...(key !== undefined && { key }) })
   const policy = parsePolicy(text)
   const container = containerOf(policy, at)
   if (container) return insertInto(policy, container, body, mark)
   const section = at[0] ?? ''
-  const [open, close] = sections[section]?.type === 'object' ? '{}' : '[]'
+  const isObject = sections[section]?.type === 'object'
   const gap = isBroken(policy.root, text) ? `${lineEnd(text)}${indentIn(policy, policy.root)}` : ''
-  const made = insertInto(policy, policy.root, `"${section}": ${open}${gap}${close}`, '')
+  const made = insertInto(policy, policy.root, `"${section}": ${isObject ? `{${gap}}` : `[${gap}]`}`, '')
   return insertEntry(made, { at, value, mark, ...(key !== undefined && { key }) })
 }
 
@@ -183,11 +183,16 @@ const sections: Record<string, { type: Node['type']; items: Node['type'] }> = {
   tests: { type: 'array', items: 'object' },
 }
 
-/** Who may use each tag. @throws OnehopError policy-unreadable */
-export function tagOwnersOf(text: string): Record<string, string[]> {
-  const { tagOwners } = getNodeValue(parsePolicy(text).root) as { tagOwners?: Record<string, string[]> }
-  return tagOwners ?? {}
-}
+/** Who may use each tag. */
+export const tagOwnersOf = remember(
+  (policy: Policy) =>
+    new Map(
+      entriesIn(policy, ['tagOwners']).map(({ key = '', value }) => [
+        key,
+        Array.isArray(value) ? value.map(String) : [],
+      ]),
+    ),
+)
 
 /** Without its spaces it says that the piece has no line of its own: what surrounds it may be changed by others. */
 const comment = (mark: string, gap = ' ') => `/*${gap}onehop${mark === '' ? '' : `: ${mark}`}${gap}*/`
@@ -252,6 +257,10 @@ function plain(node: Node): unknown {
     (node.children ?? []).map(({ children: [key, value] = [] }) => [key?.value, value && plain(value)]),
   )
 }
+
+/** An entry as it is written into the policy: `{"src": ["panda"], ...}`, or with its key `"tag:x": ["tag:owner"]`. */
+export const entryText = ({ key, value }: Pick<Piece, 'key' | 'value'>): string =>
+  key === undefined ? oneLine(value) : `${JSON.stringify(key)}: ${oneLine(value)}`
 
 /** JSON on one line, spaced as people write it. */
 function oneLine(value: unknown): string {

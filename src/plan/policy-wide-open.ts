@@ -81,7 +81,7 @@ export function widenAgain(text: string, added: Piece[], options: { force?: bool
 
 /** The text with those of the replaced rules that are not in it, if it has fewer rules from `*` to `*` than were replaced. */
 function withOldRules(text: string, added: Piece[]): string {
-  const replaced = added.filter(({ was }) => was !== undefined)
+  const replaced = added.flatMap((piece) => (piece.was === undefined ? [] : [{ ...piece, was: piece.was }]))
   return replaced.reduce((now, piece) => {
     const policy = parsePolicy(now)
     const isBack = entriesIn(policy, piece.at).some(({ source }) => source === piece.was)

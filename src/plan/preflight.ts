@@ -12,13 +12,14 @@ import type { Snapshot } from './snapshot.ts'
 export function preflightService(mesh: Mesh, service: ClusterService, snapshot: Snapshot): Failure[] {
   return [
     ...serviceProblems(mesh, service, snapshot),
-    ...nameProblems(mesh, service, snapshot),
+    ...nameProblems(service, snapshot),
+    ...policyProblems(mesh, service, snapshot),
     ...routeProblems(mesh, service, snapshot),
     ...(service.mode === 'https' ? ingressProblems(service, snapshot) : []),
   ]
 }
 
-/** What stands in the way of every service. */
+/** What blocks every service: first what could not be read. */
 export function preflightMesh(mesh: Mesh, snapshot: Snapshot): Failure[] {
   return [
     ...snapshot.failures,
@@ -29,16 +30,19 @@ export function preflightMesh(mesh: Mesh, snapshot: Snapshot): Failure[] {
   ]
 }
 
-/** What onehop has to do about the operator before anything can be exposed. */
-export function operatorWork(mesh: Mesh, { cluster }: Snapshot): 'install' | 'upgrade' | 'complete' | 'none' {
-  const operator = cluster?.operator
+/** What onehop has to do about the operator before anything can be exposed: only a cluster that was read can tell. */
+export function operatorWork(mesh: Mesh, cluster: Cluster): OperatorWork {
+  const { operator } = cluster
   if (!operator) return 'install'
   if (!operator.ours) return 'none'
   if (operator.version !== mesh.operator.version) return 'upgrade'
-  return cluster?.namespaces[mesh.operator.namespace] === 'privileged' && cluster.proxyClassReady
+  return cluster.namespaces[mesh.operator.namespace] === 'privileged' && cluster.proxyClassReady
     ? 'none'
     : 'complete'
 }
+
+export type OperatorWork = 'install' | 'upgrade' | 'complete' | 'none'
+export type Cluster = NonNullable<Snapshot['cluster']>
 
 const problem = (...args: ConstructorParameters<typeof OnehopError>): Failure =>
   new OnehopError(...args).toJSON()
@@ -118,14 +122,17 @@ type Target = {
   routes?: Array<{ site: string; upstream: string }>
 }
 
-/** The name must be free: whoever else holds it would keep it, and our device would silently be called name-1. */
-function nameProblems(mesh: Mesh, service: ClusterService, snapshot: Snapshot): Failure[] {
+/**
+ * The name must be free: another device that holds it would keep it, and ours would silently be called name-1. Which
+ * device is ours only the cluster says: without it, a moved service would be told to delete its own.
+ */
+function nameProblems(service: ClusterService, snapshot: Snapshot): Failure[] {
   const { tailnet, cluster } = snapshot
-  if (!tailnet) return []
+  if (!tailnet || !cluster) return []
   const known = lookup(snapshot)
   const problems: Failure[] = []
   const { hostname, tag } = service
-  const ours = cluster?.proxies[proxyKey(service)]?.deviceId
+  const ours = cluster.proxies[proxyKey(service)]?.deviceId
   const holder = known.devicesNamed(hostname).find((each) => each.id !== ours)
   if (holder) {
     const { name: device, addresses, online, lastSeen } = holder
@@ -151,16 +158,23 @@ function nameProblems(mesh: Mesh, service: ClusterService, snapshot: Snapshot): 
         service: service.name,
       }),
     )
-  // Who may reach it, and the tag's owner, are ours to write where mesh.yaml says so.
-  if (service.allow.length > 0 && tailnet.policy !== undefined) {
-    try {
-      accessOfService(mesh, service, snapshot)
-    } catch (thrown) {
-      problems.push(toOnehopError(thrown).toJSON())
-    }
-  } else if (!tailnet.tagOwners[tag]?.includes(mesh.operator.tag))
-    problems.push(problem('tag-not-owned', { owner: mesh.operator.tag, tag }))
   return problems
+}
+
+/** Who may reach it, and the tag's owner, are ours to write where mesh.yaml says so; else the owner must be there. */
+function policyProblems(mesh: Mesh, service: ClusterService, snapshot: Snapshot): Failure[] {
+  const { tag, allow } = service
+  const { tag: owner } = mesh.operator
+  try {
+    if (allow.length > 0) accessOfService(mesh, service, snapshot)
+    else {
+      const owners = lookup(snapshot).tagOwners()
+      if (owners && !owners.get(tag)?.includes(owner)) return [problem('tag-not-owned', { owner, tag })]
+    }
+    return []
+  } catch (thrown) {
+    return [toOnehopError(thrown).toJSON()]
+  }
 }
 
 /** An Ingress of somebody else under the name of ours, and the authority's limit. */
@@ -211,7 +225,7 @@ function clusterProblems({ cluster, journal }: Snapshot): Failure[] {
 function operatorProblems(mesh: Mesh, snapshot: Snapshot): Failure[] {
   const { cluster } = snapshot
   const { namespace } = mesh.operator
-  if (!cluster || operatorWork(mesh, snapshot) !== 'none') return []
+  if (!cluster || operatorWork(mesh, cluster) !== 'none') return []
   const label = cluster.namespaces[namespace] ?? ''
   // Talos enforces `baseline` where there is no label: the StatefulSet then fails while the Service says ProxyReady.
   if (label !== 'privileged')
@@ -232,9 +246,9 @@ export function operatorAbsence(mesh: Mesh, { tailnet }: Snapshot): string | und
 }
 
 /** A machine that does not take MagicDNS would fail every proof: better before the first change than after it. */
-function dnsProblems({ tailnet }: Snapshot): Failure[] {
-  if (!tailnet?.dns) return []
-  const { name, expected, magicDns, system } = tailnet.dns
+function dnsProblems({ tailscaled }: Snapshot): Failure[] {
+  if (!tailscaled?.dns) return []
+  const { name, expected, magicDns, system } = tailscaled.dns
   const answers = Object.entries({ MagicDNS: magicDns, 'the system resolver': system })
   const wrong = answers.find(
     ([, found]) => typeof found === 'string' || !found.some((each) => expected.includes(each)),

@@ -23,7 +23,7 @@ export function hostsBehindCaddy(
     if (container && (container.isNode || cluster.nodes.includes(container.name))) {
       const { containerPort } = container.maps.find(({ hostPort }) => hostPort === port) ?? {}
       questions.push({
-        ask: `${lead}, which container ${container.name} maps to node port ${containerPort}, and no Service that was read has that. Whose is it?`,
+        ask: `${lead}, which container ${container.name} maps to node port ${containerPort ?? port}, and no Service that was read has that. Whose is it?`,
         choices: [
           "nobody's: leave it out; the route stays as it is",
           'a Service in another namespace: scan again with that --namespace',

@@ -30,7 +30,7 @@ export function portMapQuestions(live: LivePort[], { docker, cluster, listeners 
     ...(assumed.length > 0
       ? [
           isItTheWay(
-            `no running container has the name of a node (${cluster.nodes.join(', ') || 'unknown'}), so that of ${assumed[0]?.maps[0]?.container} was taken for the way to`,
+            `no running container has the name of a node (${cluster.nodes.join(', ') || 'unknown'}), so that of ${assumed[0]?.maps[0]?.container ?? 'another container'} was taken for the way to`,
             numbers(assumed),
           ),
         ]

@@ -205,7 +205,11 @@ function portEntry(
 
 /** The numbers that differ are the ones that are mixed up. */
 function mapNote(ports: FoundService['ports']): string {
-  const uneven = ports.filter(({ port, portMap, container }) => container !== undefined && portMap !== port)
+  const uneven = ports.flatMap((each) =>
+    each.container !== undefined && each.portMap !== each.port
+      ? [{ ...each, container: each.container }]
+      : [],
+  )
   const maps = uneven.map(({ portMap, nodePort }) => `${portMap} to ${nodePort}`)
   return uneven[0] ? beside(`container ${uneven[0].container} maps ${maps.join(', ')}`) : ''
 }

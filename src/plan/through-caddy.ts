@@ -10,11 +10,11 @@ import type { Snapshot } from './snapshot.ts'
  * port, by the policy. One line for each of its routes that has such; nothing where `allow` says nothing anyway.
  */
 export function throughCaddy(mesh: Mesh, service: ClusterService, snapshot: Snapshot): string[] {
-  const { machine, tailnet: domain } = mesh
+  const { machine = '', tailnet: domain } = mesh
   if (service.allow.length === 0 || service.allow.includes('*')) return []
   const known = lookup(snapshot)
-  const device = known.devicesNamed(machine ?? '').find((each) => each.name === `${machine}.${domain}`)
-  const who = { name: machine ?? '', addresses: device?.addresses ?? [], tags: device?.tags ?? [] }
+  const device = known.devicesNamed(machine).find((each) => each.name === `${machine}.${domain}`)
+  const who = { name: machine, addresses: device?.addresses ?? [], tags: device?.tags ?? [] }
   const named = new Set(service.allow.map((each) => each.replace(`.${domain}`, '')))
   const routed = Object.keys(service.routes)
   const beside = hasOldPath(service)
@@ -27,7 +27,7 @@ export function throughCaddy(mesh: Mesh, service: ClusterService, snapshot: Snap
     if (others?.length === 0) return []
     const by = others ? ` (by the policy: ${others.join(', ')})` : ''
     return [
-      `through Caddy, ${site} goes on answering whoever reaches this machine${by}: allow is about the device name; onehop retire ${service.name} ends that`,
+      `through Caddy, ${site} still answers everyone who can reach this machine${by}: allow restricts the device name alone; onehop retire ${service.name} ends that`,
     ]
   })
   return [
@@ -36,7 +36,7 @@ export function throughCaddy(mesh: Mesh, service: ClusterService, snapshot: Snap
       .filter(({ sites }) => !routed.some((site) => sites.some((each) => sameSite(site, each))))
       .map(
         ({ site, upstream, line }) =>
-          `through Caddy, ${site} (line ${line}) leads to ${upstream} as well, and is none of its routes: whoever reaches that (by a Funnel, the whole internet) reaches ${service.name}`,
+          `through Caddy, ${site} (line ${line}) also leads to ${upstream}, and is none of its routes: everyone who can reach that site (with a Funnel, the whole internet) reaches ${service.name}`,
       ),
   ]
 }

@@ -163,7 +163,7 @@ function countedUse(previous: UsageSample | undefined, { counted }: UsageSample)
 function lastSeen(samples: UsageSample[], own: number[]): PathUser[] {
   const seen = new Map<string, PathUser>()
   for (const user of samples.flatMap((sample) => strangers(sample, own))) {
-    const key = `${user.port} ${user.process ?? user.peer}`
+    const key = `${user.port} ${user.process ?? user.peer ?? ''}`
     seen.delete(key)
     seen.set(key, user)
   }
@@ -171,4 +171,4 @@ function lastSeen(samples: UsageSample[], own: number[]): PathUser[] {
 }
 
 const userText = ({ port, process, pid, peer }: PathUser) =>
-  `${process === null ? `a process that cannot be seen (${peer ?? 'address unknown'})` : `${process} (pid ${pid})`} on port ${port}`
+  `${process === null ? `a process that cannot be seen (${peer ?? 'address unknown'})` : `${process} (pid ${pid ?? 'unknown'})`} on port ${port}`

@@ -1,11 +1,12 @@
-import { fromFailure, OnehopError } from '../errors.ts'
+import { OnehopError } from '../errors.ts'
 import { describeWorld, hashOfWorld } from '../plan/describe-world.ts'
+import { requireWhole } from '../plan/snapshot.ts'
 import type { Setup } from '../setup.ts'
 import { takeSnapshot } from '../systems/take-snapshot.ts'
 
 /**
- * Looks at the world once more and compares its hash with that of the plan that was asked for: whoever has sent the
- * request looked at another world, or at an earlier one.
+ * Looks at the world once more and compares its hash with that of the plan that was asked for: the sender of the request
+ * may have looked at another world, or at an earlier one.
  *
  * @throws OnehopError plan-moved; what could not be read
  */
@@ -14,9 +15,7 @@ export async function expectPlan(
   { services, plan: expected }: { services: string[] | undefined; plan: string },
 ): Promise<void> {
   const work = await setup.work()
-  const snapshot = await takeSnapshot(work)
-  const [unread] = snapshot.failures
-  if (unread) throw fromFailure(unread)
+  const snapshot = requireWhole(await takeSnapshot(work))
   const found = hashOfWorld(describeWorld(work.mesh, snapshot, { names: services }), services)
   if (found !== expected)
     throw new OnehopError('plan-moved', {

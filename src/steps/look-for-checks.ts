@@ -4,7 +4,7 @@ import type { CheckFacts, PathFacts } from '../plan/check-facts.ts'
 import { type CheckId, codesOf } from '../plan/check-table.ts'
 import { type ClusterService, isClusterService, type Mesh } from '../plan/mesh.ts'
 import { deviceName, hasOldPath } from '../plan/paths.ts'
-import { tagOwnersOf } from '../plan/policy-text.ts'
+import { parsePolicy } from '../plan/policy-text.ts'
 import type { Snapshot } from '../plan/snapshot.ts'
 import type { Right } from '../systems/access-reviews.ts'
 import type { CheckingSystems } from '../systems/checking-systems.ts'
@@ -44,7 +44,8 @@ export async function lookForChecks(
   return {
     snapshot: {
       ...(cluster && { cluster }),
-      ...(tailnet && { tailnet: { ...tailnet, peers: local?.peers ?? {} } }),
+      ...tailnet,
+      ...(local && { tailscaled: local }),
       ...(text !== undefined && { caddy: { version: version ?? '', text, adapted, running } }),
       journal: entries,
       failures: [],
@@ -151,7 +152,7 @@ const api = ({ mesh }: Asking, checks: CheckId[]): Question => ({
   late: (message) => new OnehopError('tailscale-unreachable', { url: mesh.tailscale.api, message }),
 })
 
-async function lookAtTailnet(asking: Asking): Promise<Omit<Tailnet, 'peers'> | undefined> {
+async function lookAtTailnet(asking: Asking): Promise<Pick<Snapshot, 'tailnet' | 'policy'>> {
   const { systems, ask } = asking
   const { tailscale } = systems
   const question = api(asking, ['tailscale-api-answers', 'tailscale-key-files', 'tailscale-rights'])
@@ -159,19 +160,18 @@ async function lookAtTailnet(asking: Asking): Promise<Omit<Tailnet, 'peers'> | u
     await tailscale.signIn()
     return true
   })
-  if (!signedIn) return undefined
+  if (!signedIn) return {}
   const [devices, policy] = await Promise.all([
     ask(question, tailscale.devices),
     ask({ ...question, checks: [...question.checks, 'policy-parses'] }, async () => {
       const { text } = await tailscale.policy()
-      return { policy: text, tagOwners: tagOwnersOf(text) }
+      parsePolicy(text)
+      return text
     }),
     ask(api(asking, ['tailscale-api-answers', 'policy-edited-here']), tailscale.refuseManagedElsewhere),
   ])
-  return devices && { devices, tagOwners: {}, ...policy }
+  return { ...(devices && { tailnet: { devices } }), ...(policy !== undefined && { policy }) }
 }
-
-type Tailnet = NonNullable<Snapshot['tailnet']>
 
 /** Whether onehop and the operator have one OAuth client, and whether Tailscale takes the operator's. */
 async function lookAtClients(asking: Asking): Promise<boolean | undefined> {

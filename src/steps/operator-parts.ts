@@ -2,6 +2,7 @@ import { fromFailure, OnehopError } from '../errors.ts'
 import { isLost } from '../journal-records.ts'
 import type { Mesh } from '../plan/mesh.ts'
 import { operatorWork, preflightMesh } from '../plan/preflight.ts'
+import type { Snapshot } from '../plan/snapshot.ts'
 import type { Setup } from '../setup.ts'
 import { readClient } from '../systems/credentials.ts'
 import { takeSnapshot } from '../systems/take-snapshot.ts'
@@ -21,23 +22,31 @@ export function lookAtOperator(step: Step, setup: Setup) {
         attempt: removal.phase ?? 'begun',
       })
     const snapshot = await takeSnapshot(work)
-    const [unreadable] = snapshot.failures.filter(
-      (each) => each.code.startsWith('kubernetes') || each.code.startsWith('tailscale'),
-    )
     const seconds = work.mesh.deadlines.operator
-    if (unreadable) return { work: 'none' as const, ours: false, seconds, failure: unreadable }
+    const unread = unreadOf(snapshot)
+    const { cluster } = snapshot
+    // Whether an operator is there is not known: an installation could write over somebody's.
+    if (unread || !cluster)
+      return { work: 'none' as const, ours: false, seconds, failure: unread ?? notRead(work.mesh) }
     const [problem] = preflightMesh(work.mesh, snapshot).filter((each) =>
       /^(cluster|operator|namespace)-/.test(each.code),
     )
     return {
-      work: operatorWork(work.mesh, snapshot),
+      work: operatorWork(work.mesh, cluster),
       // One that is still to be installed will be.
-      ours: snapshot.cluster?.operator?.ours ?? true,
+      ours: cluster.operator?.ours ?? true,
       seconds,
       ...(problem && { failure: problem }),
     }
   })
 }
+
+/** What could not be read of all that the operator hangs on, which is everything but Caddy. */
+const unreadOf = ({ failures }: Snapshot) =>
+  failures.find(({ parts }) => parts.some((part) => part !== 'caddy'))
+
+const notRead = ({ kubernetes: { context } }: Mesh) =>
+  new OnehopError('kubernetes-unreachable', { context, message: 'it was not read' }).toJSON()
 
 /** Applies each part of the installation, in order; the first failure ends it. */
 export async function applyOperator(step: Step, setup: Setup): Promise<Outcome<void>> {
@@ -111,11 +120,11 @@ async function proveOperator(setup: Setup): Promise<void> {
   const work = await setup.work()
   const snapshot = await takeSnapshot(work)
   const [failure] = [
-    ...snapshot.failures,
+    ...[unreadOf(snapshot) ?? []].flat(),
     ...preflightMesh(work.mesh, snapshot).filter((each) => each.code.startsWith('operator')),
   ]
   if (failure) throw fromFailure(failure)
-  if (operatorWork(work.mesh, snapshot) !== 'none')
+  if (!snapshot.cluster || operatorWork(work.mesh, snapshot.cluster) !== 'none')
     throw new OnehopError('operator-down', {
       namespace: work.mesh.operator.namespace,
       message: 'its ProxyClass is not ready yet',

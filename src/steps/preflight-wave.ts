@@ -1,6 +1,7 @@
-import { fromFailure, toOnehopError } from '../errors.ts'
+import { toOnehopError } from '../errors.ts'
 import { type ClusterService, selectServices } from '../plan/mesh.ts'
 import { preflightMesh, preflightService } from '../plan/preflight.ts'
+import { requireWhole } from '../plan/snapshot.ts'
 import type { Systems } from '../systems/systems.ts'
 import { takeSnapshot } from '../systems/take-snapshot.ts'
 import type { Attempt, Moving } from './attempt.ts'
@@ -15,17 +16,15 @@ export async function preflightWave(
 ): Promise<Attempt[]> {
   const looked = await tried(step, `${wave}: preflight`, async () => {
     const { mesh, systems, journal } = await moving.setup.work()
-    const snapshot = await takeSnapshot({ mesh, systems, journal })
     // Thrown, so that the step tries again what could not be reached.
-    const unreachable = snapshot.failures.find((each) => each.kind === 'system')
-    if (unreachable) throw fromFailure(unreachable)
+    const snapshot = requireWhole(await takeSnapshot({ mesh, systems, journal }))
     const [general] = preflightMesh(mesh, snapshot)
     return Promise.all(
       selectServices(mesh, names).map(async (service): Promise<Attempt> => {
         const failure =
           general ?? preflightService(mesh, service, snapshot)[0] ?? (await oldPathFailure(systems, service))
         if (failure) return { name: service.name, failure }
-        return begin(moving, service, snapshot.cluster?.id ?? '')
+        return begin(moving, service, snapshot.cluster.id)
       }),
     )
   })

@@ -55,7 +55,7 @@ export async function stillExposed(systems: Systems, target: Exposure): Promise<
 /** As the operator's proxies are listed. */
 export const exposedKey = (target: Exposure) =>
   isIngress(target)
-    ? `ingress:${target.namespace}/${target.ingress?.name}`
+    ? `ingress:${target.namespace}/${target.ingress?.name ?? ''}`
     : `${target.namespace}/${target.name}`
 
 function askedOf(target: Exposure) {

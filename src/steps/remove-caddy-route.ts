@@ -1,5 +1,6 @@
 import { OnehopError } from '../errors.ts'
 import { adaptedDials, sameSite, sameUpstream, whereabouts } from '../plan/caddyfile.ts'
+import { shown } from '../plan/json.ts'
 import { judgeRemoval } from '../plan/judge-removal.ts'
 import type { ClusterService, Mesh } from '../plan/mesh.ts'
 import { routesOf } from '../plan/paths.ts'
@@ -69,8 +70,7 @@ function refuse(routes: RouteRemoval[], wrong: ReturnType<typeof judgeRemoval>):
   if (!wrong || !first) return
   const { file, site } = first
   const { path, before, after, leaks } = wrong
-  if (leaks)
-    throw new OnehopError('caddy-removal-leaks', { file, site: String(before), found: String(after) })
+  if (leaks) throw new OnehopError('caddy-removal-leaks', { file, site: shown(before), found: shown(after) })
   const found = `${JSON.stringify(before) ?? 'nothing'} -> ${JSON.stringify(after) ?? 'nothing'}`.slice(
     0,
     300,

@@ -157,7 +157,9 @@ function refuseUnlisted({ name, ports: listed }: ClusterService, { ports }: Serv
       nodePort !== undefined && (protocol !== 'TCP' || !listed.some((each) => each.port === port)),
   )
   if (unlisted.length === 0) return
-  const text = unlisted.map(({ port, protocol, nodePort }) => `${port}/${protocol} (node port ${nodePort})`)
+  const text = unlisted.map(
+    ({ port, protocol, nodePort }) => `${port}/${protocol} (node port ${nodePort ?? 'none'})`,
+  )
   throw new OnehopError('node-port-unlisted', { service: name, ports: text.join(', ') })
 }
 

@@ -62,6 +62,9 @@ const typeText = ({ type, ports }: ServiceType) =>
 
 const sameType = (facts: ServiceTypeFacts, state: TypeState) => {
   const text = ({ type, ports }: ServiceType) =>
-    [type, ...ports.map(({ port, protocol, nodePort }) => `${protocol} ${port} ${nodePort}`).sort()].join()
+    [
+      type,
+      ...ports.map(({ port, protocol, nodePort }) => `${protocol} ${port} ${nodePort ?? ''}`).sort(),
+    ].join()
   return text(facts) === text(state)
 }

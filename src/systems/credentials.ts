@@ -23,6 +23,7 @@ export async function readClient({
   clientIdFile: string
   clientSecretFile: string
 }): Promise<{ id: string; secret: string }> {
-  const [id, secret] = await Promise.all([readCredential(clientIdFile), readCredential(clientSecretFile)])
-  return { id, secret }
+  // One after the other: who asks twice hears of the same file.
+  const id = await readCredential(clientIdFile)
+  return { id, secret: await readCredential(clientSecretFile) }
 }

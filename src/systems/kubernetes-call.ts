@@ -1,5 +1,6 @@
 import { ApiException } from '@kubernetes/client-node'
 import { messageOf, OnehopError } from '../errors.ts'
+import { shown } from '../plan/json.ts'
 
 /** A call to the API server, whose failure becomes a coded error. @throws OnehopError kubernetes-* */
 export async function coded<T>({
@@ -42,9 +43,9 @@ export async function coded<T>({
 function apiMessage(body: unknown): string {
   try {
     const parsed: unknown = typeof body === 'string' ? JSON.parse(body) : body
-    return String((parsed as { message?: unknown } | null)?.message ?? body)
+    return shown((parsed as { message?: unknown } | null)?.message ?? body)
   } catch {
-    return String(body)
+    return shown(body)
   }
 }
 

@@ -128,7 +128,7 @@ export const samePort = (a: { port: number; protocol: string }, b: { port: numbe
   a.port === b.port && a.protocol === (b.protocol ?? 'TCP')
 
 export function parentOf(metadata: V1ObjectMeta | undefined): string {
-  const label = (what: string) => metadata?.labels?.[`tailscale.com/parent-resource${what}`]
+  const label = (what: string) => metadata?.labels?.[`tailscale.com/parent-resource${what}`] ?? ''
   return `${label('-type') === 'ingress' ? 'ingress:' : ''}${label('-ns')}/${label('')}`
 }
 
@@ -184,7 +184,7 @@ function troubleOf({ status }: V1Pod): { message: string; since?: Date | undefin
     .map((each) => each.state?.waiting)
     .find((each) => each?.reason && !['PodInitializing', 'ContainerCreating'].includes(each.reason))
   if (waiting) {
-    const message = `${waiting.reason}${waiting.message ? `: ${waiting.message.slice(0, 200)}` : ''}`
+    const message = `${waiting.reason ?? 'waiting'}${waiting.message ? `: ${waiting.message.slice(0, 200)}` : ''}`
     return { message, ...(waiting.reason === 'CrashLoopBackOff' && { since: status?.startTime }) }
   }
   const unscheduled = status?.conditions?.find(
@@ -192,7 +192,7 @@ function troubleOf({ status }: V1Pod): { message: string; since?: Date | undefin
   )
   return (
     unscheduled && {
-      message: `${unscheduled.reason}: ${unscheduled.message}`,
+      message: `${unscheduled.reason ?? 'not scheduled'}: ${unscheduled.message ?? 'no reason is given'}`,
       since: unscheduled.lastTransitionTime,
     }
   )

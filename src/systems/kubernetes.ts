@@ -54,7 +54,9 @@ export function createKubernetes({
         'reading namespace kube-system',
         core.readNamespace({ name: 'kube-system' }),
       )
-      return namespace.metadata?.uid ?? ''
+      const { uid } = namespace.metadata ?? {}
+      if (uid) return uid
+      throw new OnehopError('kubernetes-unreachable', { context, message: 'its kube-system has no UID' })
     },
     /** Those of all namespaces, or of the named ones. */
     async services(namespaces: string[] = []): Promise<ServiceFacts[]> {
@@ -83,7 +85,7 @@ export function createKubernetes({
         // The API server sends null for an empty list.
         ({ metadata, endpoints, ports }) => ({
           owner: metadata?.labels?.['kubernetes.io/service-name'],
-          namespace: metadata?.namespace,
+          namespace: metadata?.namespace ?? '',
           isReady: endpoints?.some((each) => each.conditions?.ready !== false && each.addresses.length > 0),
           ports: (ports ?? []).map((each) => each.name ?? ''),
         }),
@@ -256,7 +258,7 @@ export function createKubernetes({
         for (const { metadata: other, spec: its } of items)
           for (const { nodePort } of its?.ports ?? [])
             if (nodePort !== undefined && wanted.includes(nodePort) && other?.uid !== uid) {
-              const holder = `${other?.namespace}/${other?.name}`
+              const holder = `${other?.namespace ?? ''}/${other?.name ?? ''}`
               return new OnehopError(
                 'nodeport-taken',
                 { object, nodePort, holder, service: name },

@@ -35,7 +35,7 @@ export class RawLists {
     this.#configuration = configuration
   }
 
-  /** @throws ApiException */
+  /** @throws ApiException; Error, where the answer is no list */
   async page<Raw>(path: string, query: Record<string, string>): Promise<Page<Raw>> {
     const { baseServer, authMethods, middleware, httpApi } = this.#configuration
     let request = baseServer.makeRequestContext(path, HttpMethod.GET)
@@ -46,12 +46,20 @@ export class RawLists {
     const { httpStatusCode: status, headers, body } = await httpApi.send(request).toPromise()
     const text = await body.text()
     if (status !== 200) throw new ApiException(status, 'a list', text, headers)
-    return JSON.parse(text) as Page<Raw>
+    const found: unknown = JSON.parse(text)
+    // Whatever else answers under that address must not look like a cluster in which there is nothing.
+    if (!isPage<Raw>(found)) throw new Error(`the answer to GET ${path} is no list: ${text.slice(0, 100)}`)
+    return found
   }
 }
 
 /** `items` as in the API's own JSON: times are texts, names are not changed, and an empty list may be null. */
 type Page<Raw> = { items: Raw[] | null; metadata?: { continue?: string } }
+
+function isPage<Raw>(found: unknown): found is Page<Raw> {
+  const { items } = (found ?? {}) as { items?: unknown }
+  return items === null || Array.isArray(items)
+}
 
 /** As many as kubectl asks for. */
 const pageSize = '500'

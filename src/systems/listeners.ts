@@ -66,7 +66,7 @@ export function clientsOf(
     ...clients.map(({ process, pid, from, to }) => ({ port: endpoint(to).port, process, pid, peer: from })),
     ...hidden.map(({ from, to }) => ({ port: endpoint(from).port, process: null, pid: null, peer: to })),
   ]
-  return [...new Map(found.map((each) => [`${each.port} ${each.peer} ${each.pid}`, each])).values()]
+  return [...new Map(found.map((each) => [`${each.port} ${each.peer} ${each.pid ?? ''}`, each])).values()]
 }
 
 /** The output of `lsof +c0 -nP -iTCP -FpcnT`: one field a line, of a process (p, c) and then of each of its files (n, T). */

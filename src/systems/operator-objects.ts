@@ -175,7 +175,7 @@ export function createOperatorObjects({
             const list = await orMissing(objects.list(apiVersion, kind, namespace))
             return (list?.items ?? [])
               .filter(isSomebodys(kind))
-              .map((each) => `${kind} ${each.metadata?.name}`)
+              .map((each) => `${kind} ${each.metadata?.name ?? ''}`)
           }),
         ),
       )
@@ -222,7 +222,7 @@ const isHeld = (metadata: V1ObjectMeta | undefined) =>
   (metadata?.finalizers ?? []).some((each) => each.startsWith('tailscale.com/'))
 
 const nameOf = (kind: string, metadata: { namespace?: string | undefined; name?: string | undefined } = {}) =>
-  `${kind} ${metadata.namespace === undefined ? '' : `${metadata.namespace}/`}${metadata.name}`
+  `${kind} ${metadata.namespace === undefined ? '' : `${metadata.namespace}/`}${metadata.name ?? ''}`
 
 /** Not what every namespace has by itself, nor what goes with its owner or is going already. */
 const isSomebodys =

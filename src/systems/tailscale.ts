@@ -1,7 +1,7 @@
 import { execa } from 'execa'
 import { z } from 'zod'
 import { messageOf, OnehopError } from '../errors.ts'
-import { readCredential } from './credentials.ts'
+import { readClient, readCredential } from './credentials.ts'
 
 /**
  * Tailscale: its REST API, as the OAuth client of `credentials` (onehop's own; the operator's only for what the operator
@@ -37,10 +37,7 @@ export function createTailscale({ api, cli, credentials }: Options) {
 
   async function bearer(): Promise<string> {
     if (!token || token.until < Date.now()) {
-      const [id, secret] = await Promise.all([
-        readCredential(credentials.clientIdFile),
-        readCredential(credentials.clientSecretFile),
-      ])
+      const { id, secret } = await readClient(credentials)
       const answer = await request('a token for our OAuth client', '/api/v2/oauth/token', {
         method: 'POST',
         headers: { authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}` },

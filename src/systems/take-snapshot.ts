@@ -1,11 +1,12 @@
-import { type Failure, toOnehopError } from '../errors.ts'
+import { toOnehopError } from '../errors.ts'
 import type { Journal } from '../journal.ts'
 import { isClusterService, type Mesh } from '../plan/mesh.ts'
-import { tagOwnersOf } from '../plan/policy-text.ts'
-import type { Snapshot } from '../plan/snapshot.ts'
+import { parsePolicy } from '../plan/policy-text.ts'
+import { groupBy } from '../plan/remember.ts'
+import { allParts, type Part, type Snapshot, type Unread } from '../plan/snapshot.ts'
 import type { Systems } from './systems.ts'
 
-/** Reads the cluster, the tailnet and Caddy, side by side. Writes nothing; what cannot be read becomes a failure in the result. */
+/** Reads all parts of the world, side by side. Writes nothing; what cannot be read becomes a failure in the result. */
 export async function takeSnapshot({
   mesh,
   systems,
@@ -18,25 +19,41 @@ export async function takeSnapshot({
   /** Whether this machine's resolvers are asked: the system's cannot be given up where nobody answers it. */
   names?: boolean
 }): Promise<Snapshot> {
-  const failures: Failure[] = []
-  const part = <T>(read: () => Promise<T>): Promise<T | undefined> =>
-    read().catch((thrown: unknown) => {
-      failures.push(toOnehopError(thrown).toJSON())
+  const found: Unread[] = []
+  const read: Read = (part, work) =>
+    work().catch((thrown: unknown) => {
+      found.push({ ...toOnehopError(thrown).toJSON(), parts: [part] })
       return undefined
     })
-  const [cluster, tailnet, caddy] = await Promise.all([
-    part(() => readCluster(mesh, systems)),
-    part(() => readTailnet(systems, names)),
-    part(() => readCaddy(systems)),
+  const [cluster, devices, policy, tailscaled, caddy] = await Promise.all([
+    read('cluster', () => readCluster(mesh, systems)),
+    read('tailnet', () => systems.tailscale.devices()),
+    read('policy', () => readPolicy(systems)),
+    read('tailscaled', () => readTailscaled(systems, names)),
+    readCaddy(systems, read),
   ])
   return {
     ...(cluster && { cluster }),
-    ...(tailnet && { tailnet }),
+    ...(devices && { tailnet: { devices } }),
+    ...(policy !== undefined && { policy }),
+    ...(tailscaled && { tailscaled }),
     ...(caddy && { caddy }),
     journal: await journal.list(),
-    failures,
+    failures: joined(found),
   }
 }
+
+/** One failure for each reason, in the order of the parts and not in that in which they came. */
+function joined(found: Unread[]): Unread[] {
+  const byCode = found.toSorted((a, b) => a.code.localeCompare(b.code))
+  const inOrder = allParts.flatMap((part) => byCode.filter(({ parts }) => parts.includes(part)))
+  const groups = groupBy(inOrder, ({ code, message }) => `${code} ${message}`)
+  return [...groups.values()].flatMap(([first, ...more]) =>
+    first ? [{ ...first, parts: [...new Set([first, ...more].flatMap(({ parts }) => parts))] }] : [],
+  )
+}
+
+type Read = <T>(part: Part, work: () => Promise<T>) => Promise<T | undefined>
 
 /** Each kind is listed once. Throws kubernetes-unreachable or kubernetes-refused. */
 export async function readCluster(
@@ -73,23 +90,40 @@ export async function readCluster(
   }
 }
 
-async function readTailnet(
+/** @throws OnehopError tailscale-*, policy-unreadable */
+async function readPolicy({ tailscale }: Systems): Promise<string> {
+  const { text } = await tailscale.policy()
+  parsePolicy(text)
+  return text
+}
+
+/** @throws OnehopError tailscaled-unreachable */
+async function readTailscaled(
   { tailscale, probes }: Systems,
   names: boolean,
-): Promise<NonNullable<Snapshot['tailnet']>> {
-  const [devices, policy, peers] = await Promise.all([
-    tailscale.devices(),
-    tailscale.policy(),
-    tailscale.peers(),
-  ])
+): Promise<NonNullable<Snapshot['tailscaled']>> {
+  const peers = await tailscale.peers()
   const [name, peer] = Object.entries(peers)[0] ?? []
   const dns =
     names && name && peer ? { name, expected: peer.addresses, ...(await probes.resolve(name)) } : undefined
-  return { devices, tagOwners: tagOwnersOf(policy.text), policy: policy.text, peers, ...(dns && { dns }) }
+  return { peers, ...(dns && { dns }) }
 }
 
-async function readCaddy({ caddy }: Systems): Promise<NonNullable<Snapshot['caddy']>> {
-  const [version, { text }] = await Promise.all([caddy.version(), caddy.readFile()])
-  const [adapted, running] = await Promise.all([caddy.adapt(text), caddy.running()])
-  return { version, text, adapted, running }
+/** Each of its questions is asked, so that everything that is wrong is named at once. */
+async function readCaddy({ caddy }: Systems, read: Read): Promise<Snapshot['caddy']> {
+  const adapted = async () => {
+    const [version, file] = await Promise.all([
+      read('caddy', () => caddy.version()),
+      read('caddy', () => caddy.readFile()),
+    ])
+    if (version === undefined || !file) return undefined
+    const { text } = file
+    const meaning = await read('caddy', async () => ({ adapted: await caddy.adapt(text) }))
+    return meaning && { version, text, ...meaning }
+  }
+  const [file, admin] = await Promise.all([
+    adapted(),
+    read('caddy', async () => ({ running: await caddy.running() })),
+  ])
+  return file && admin && { ...file, ...admin }
 }

@@ -67,6 +67,24 @@ test("in the user's own worker, which is SDK v3 on Bun, each app has its own fun
   expect(stdout).toMatch(/^onehop_build_info\{.*runtime="bun".*\} 1$/m)
 })
 
+test('a request from outside registers nothing, and the other app still answers every request', async () => {
+  const ask = async (method: string, path: string, ...headers: string[]) => {
+    const given = headers.flatMap((each) => ['-H', each])
+    const args = ['-s', '-o', '/dev/null', '-w', '%{http_code}', '-X', method, ...given]
+    return (await world.panda.run('curl', [...args, `http://10.89.0.1:3111${path}`])).stdout
+  }
+  const before = await apps()
+  for (const host of ['10.89.0.1:3111', '127.0.0.1:9999', 'evil.example'])
+    for (const path of ['/onehop/api/inngest', '/onehop/api/inngest?deployId=other', '/onehop/%61pi/inngest'])
+      expect(await ask('PUT', path, `host: ${host}`)).toBe('404')
+  expect(await apps()).toEqual(before)
+  for (const path of ['/onehop', '/onehop/metrics', '/onehop/api/inngest'])
+    for (const header of ['host: evil.example', 'origin: http://evil.example', 'sec-fetch-site: cross-site'])
+      expect(await ask('GET', path, header)).toBe('403')
+  expect(await ask('GET', '/onehop')).toBe('200')
+  expect(await ask('GET', '/', 'host: evil.example', 'origin: http://evil.example')).toBe('200')
+})
+
 test('under Bun a service is moved and taken back, the cluster reached by its own CA and our certificate', async () => {
   expect(await onBun('plan', 'qdrant')).toMatchObject({ ok: true, result: { blocked: 0 } })
   expect(await onBun('expose', 'qdrant')).toMatchObject({ result: { services: [{ state: 'moved' }] } })

@@ -2,11 +2,19 @@ import { cpSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { engine, meshFile, onehop, read, waitFor, world } from './panda.ts'
 
-type Apps = { apps: Array<{ name: string; connected: boolean; url: string }> }
-const known = async (by: (app: Apps['apps'][number]) => boolean) =>
-  (await engine<Apps>('{ apps { name connected url } }')).apps.some(
-    (each) => each.name === 'onehop' && by(each),
+type App = { name: string; method: string; connected: boolean; url: string }
+const ours = async () =>
+  (await engine<{ apps: App[] }>('{ apps { name method connected url } }')).apps.filter(
+    ({ name }) => name === 'onehop',
   )
+const known = async (by: (app: App) => boolean) => (await ours()).some(by)
+
+/** Asks the worker to register, without any key, as any client of its port can. @returns the status */
+async function put(at: string, ...headers: string[]): Promise<string> {
+  const given = headers.flatMap((each) => ['-H', each])
+  const args = ['-s', '-o', '/dev/null', '-w', '%{http_code}', '-X', 'PUT', ...given, at]
+  return (await world.panda.run('curl', args)).stdout
+}
 
 beforeAll(async () => {
   await onehop('operator', 'install')
@@ -26,6 +34,16 @@ test('an engine that went away and came back has the worker again, and carries o
   )
 })
 
+test('in connect mode an unauthenticated PUT changes nothing, and the next request reaches our worker', async () => {
+  const before = await ours()
+  expect(before).toMatchObject([{ method: 'CONNECT', connected: true }])
+  for (const host of ['127.0.0.1:9999', '127.0.0.1:3111', 'evil.example'])
+    expect(await put('http://127.0.0.1:3111/api/inngest', `host: ${host}`)).toBe('404')
+  expect(await ours()).toEqual(before)
+  // There is no migration to stop, which only our worker's journal can tell.
+  expect((await onehop('abort')).envelope.error).toMatchObject({ code: 'nothing-to-abort' })
+})
+
 test('with serveOrigin the engine calls the worker, which registers itself', async () => {
   await onehop('rollback', 'typesense', '--local')
   await world.server('worker').stop()
@@ -37,7 +55,17 @@ test('with serveOrigin the engine calls the worker, which registers itself', asy
   )
   try {
     await world.server('worker').start()
-    await waitFor('the registration', () => known((app) => app.url.startsWith('http://10.89.0.1:3111')))
+    const endpoint = 'http://10.89.0.1:3111/api/inngest'
+    await waitFor('the registration', () => known((app) => app.url.split('?')[0] === endpoint))
+    const before = await ours()
+    for (const headers of [
+      [],
+      ['host: 127.0.0.1:9999'],
+      ['host: evil.example', 'x-forwarded-host: evil.example'],
+    ])
+      for (const at of [endpoint, `${endpoint}?deployId=other`, 'http://127.0.0.1:3111/%61pi/inngest'])
+        expect(await put(at, ...headers)).toMatch(/^4/)
+    expect(await ours()).toEqual(before)
     const { envelope } = await onehop('expose', 'typesense')
     expect(envelope).toMatchObject({
       ok: true,

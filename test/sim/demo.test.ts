@@ -1,4 +1,4 @@
-import { mkdtemp, realpath, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,17 +11,18 @@ const names = ['redis', 'qdrant', 'inngest', 'livekit', 'pds', 'typesense']
 let folder: string
 let demo: Awaited<ReturnType<typeof run>>
 
-/** Runs one of the project's programs, which may write nowhere but in the world's folder and start no other program. */
+/** Runs one of the project's programs, which finds no other program (no PATH) and an empty home. */
 function run(script: string, ...args: string[]) {
-  const permissions = ['--permission', '--allow-fs-read=*', `--allow-fs-write=${folder}`]
-  return execa(process.execPath, [...permissions, '--disable-warning=ExperimentalWarning', script, ...args], {
+  return execa(process.execPath, ['--disable-warning=ExperimentalWarning', script, ...args], {
     cwd: root,
-    env: { NO_COLOR: '1', ONEHOP_MESH: join(folder, 'mesh.yaml') },
+    env: { NO_COLOR: '1', ONEHOP_MESH: join(folder, 'mesh.yaml'), HOME: home(), PATH: '' },
+    extendEnv: false,
     timeout: 120_000,
     reject: false,
     stdin: 'ignore',
   })
 }
+const home = () => join(folder, '../home')
 const onehop = async (...args: string[]) => {
   const { stdout, stderr } = await run('src/cli/main.ts', ...args, '--json')
   expect(stdout, stderr).toMatch(/^\{/)
@@ -30,6 +31,7 @@ const onehop = async (...args: string[]) => {
 
 beforeAll(async () => {
   folder = join(await realpath(await mkdtemp(join(tmpdir(), 'onehop-demo-'))), 'world')
+  await mkdir(home())
   demo = await run('simulated/demo.ts', '--json', '--folder', folder)
 }, 180_000)
 
@@ -82,6 +84,11 @@ test('its world can be planned, moved, looked at and undone by the commands that
   expect(await onehop('rollback', 'redis', '--local')).toMatchObject({ ok: true })
   expect(await onehop('rollback', '--all')).toMatchObject({ ok: true })
   expect(await statesOf()).toEqual(all('restored'))
+})
+
+test('nothing was written outside of the world', async () => {
+  expect(await readdir(join(folder, '..'))).toEqual(['home', 'world'])
+  expect(await readdir(home())).toEqual([])
 })
 
 test('a command that needs real programs says so', async () => {

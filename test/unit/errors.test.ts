@@ -29,6 +29,7 @@ test('anything else that is thrown becomes "internal", with its cause', () => {
   const thrown = new TypeError('x is undefined')
   expect(toOnehopError(thrown)).toMatchObject({ code: 'internal', kind: 'system', cause: thrown })
   expect(toOnehopError('a string').message).toBe('a string')
+  expect(toOnehopError({ status: 418 }).message).toBe('{"status":418}')
   const coded = new OnehopError('name-taken')
   expect(toOnehopError(coded)).toBe(coded)
 })
@@ -37,6 +38,7 @@ test('a network error is told in words, also when they stand only in its cause',
   expect(messageOf(new TypeError('fetch failed', { cause: new Error('ECONNREFUSED') }))).toBe('ECONNREFUSED')
   expect(messageOf(new AggregateError([new Error('first'), new Error('second')]))).toBe('first')
   expect(messageOf(new Error(''))).toBe('Error')
+  expect(messageOf({ code: 'E' })).toBe('{"code":"E"}')
 })
 
 test('every code that the source throws is in the table', () => {

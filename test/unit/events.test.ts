@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type EventName, events } from '../../inngest.config.ts'
+import { badIds, badNames } from './bad-names.ts'
 
 const failure = { code: 'name-taken', kind: 'refused', message: 'm', fix: 'f' }
 const request = '01J'
@@ -130,4 +131,66 @@ test('what a vantage saw is bounded, whatever it sends', () => {
   const answers = Array.from({ length: 2001 }, () => ({ port: 6379, ok: true, ms: 3 }))
   const { error } = events['mesh/path.probed'].safeParse({ ...asked, answers, direct: 0, relayed: 0 })
   expect(error?.issues[0]?.path).toEqual(['answers'])
+})
+
+describe('wherever an event names', () => {
+  const named = new Set(['service', 'services', 'vantage', 'name'])
+  const ids = new Set(['request', 'run', 'ask', 'force'])
+
+  /** Each copy of the data in which one value under one of these keys is replaced. */
+  function* replaced(data: unknown, keys: Set<string>, by: string): Generator<unknown> {
+    if (Array.isArray(data)) {
+      for (const [index, item] of data.entries())
+        for (const each of replaced(item, keys, by)) yield data.with(index, each)
+      return
+    }
+    if (typeof data !== 'object' || data === null) return
+    for (const [key, value] of Object.entries(data)) {
+      if (keys.has(key) && typeof value === 'string') yield { ...data, [key]: by }
+      else if (keys.has(key) && Array.isArray(value) && typeof value[0] === 'string')
+        yield { ...data, [key]: value.with(-1, by) }
+      else for (const each of replaced(value, keys, by)) yield { ...data, [key]: each }
+    }
+  }
+
+  const every = (keys: Set<string>, values: string[]) =>
+    Object.entries(cases).flatMap(([name, { good }]) =>
+      good.flatMap((data) =>
+        values.flatMap((value) =>
+          [...replaced(data, keys, value)].map((changed) => ({ name: name as EventName, changed })),
+        ),
+      ),
+    )
+
+  test('a service or a machine, it is a DNS label', () => {
+    const all = every(named, badNames)
+    // The events of drift name what drifted, which may be a site.
+    expect(new Set(all.map(({ name }) => name)).size).toBe(14)
+    expect(all.filter(({ name, changed }) => events[name].safeParse(changed).success)).toEqual([])
+    const good = every(named, ['a', '0', 'constructor', 'con', 'x'.repeat(63), 'pds-2'])
+    expect(good.filter(({ name, changed }) => !events[name].safeParse(changed).success)).toEqual([])
+  })
+
+  test('a request, a run, a question or a code, it is an id', () => {
+    const all = every(ids, badIds)
+    expect(new Set(all.map(({ name }) => name)).size).toBeGreaterThan(20)
+    expect(all.filter(({ name, changed }) => events[name].safeParse(changed).success)).toEqual([])
+    const uuid = '0b6c1d3e-9a55-4f7e-8f0e-9f1a2b3c4d5e'
+    const kept = ['01KAZ3V8T9P4M6N2Q1R0S5W7XY', uuid, 'r', '_-V1StGXR8', 'order:42@shop']
+    const good = every(ids, kept)
+    expect(good.filter(({ name, changed }) => !events[name].safeParse(changed).success)).toEqual([])
+  })
+
+  test('a request by the id that onehop has derived from another, it is taken', () => {
+    const grown = Array.from({ length: 10 }, (_, index) => `/${'x'.repeat(63)}/${index}/recover`).join('')
+    for (const request of ['r1/redis/3/rollback', 'r1/redis/resumed', 'run-1/run-2/on/redis', `r1${grown}`])
+      expect(events['mesh/service.retired'].safeParse({ request, service: 'redis' }).success).toBe(true)
+  })
+
+  test('an attempt, it is a number from 1', () => {
+    for (const attempt of [0, -1, 1.5, '1', Number.NaN, 1e308, '../1'])
+      expect(events['mesh/service.rollback.requested'].safeParse({ service: 'redis', attempt }).success).toBe(
+        false,
+      )
+  })
 })

@@ -31,9 +31,9 @@ test('shows the whole plan, the engine last and the worker kept', () => {
     'inngest  planned',
     'worker  kept',
   ])
-  expect(lines).toContain('26 changes, each with its undo; 0 of 6 services blocked. Nothing was touched.')
-  expect(lines.filter((line) => /^ {2}[+~-] /.test(line))).toHaveLength(26)
-  expect(lines.filter((line) => /^ {6}undo: \S/.test(line))).toHaveLength(26)
+  expect(lines).toContain('53 changes, each with its undo; 0 of 6 services blocked. Nothing was touched.')
+  expect(lines.filter((line) => /^ {2}[+~-] /.test(line))).toHaveLength(53)
+  expect(lines.filter((line) => /^ {6}undo: \S/.test(line))).toHaveLength(53)
   expect(lines).toContain(
     '    https://panda.tail7af24.ts.net:9443 -> http://inngest.tail7af24.ts.net:8288  (the old URL keeps its TLS; the device name has none)',
   )
@@ -51,8 +51,18 @@ test("shows the edit of one Caddy route as a diff of one line, with Caddy's verd
   )
 })
 
-test('the recording is of the Caddyfile that is shown, and names no other machine', () => {
+test('shows each entry of the policy as it would be written into it', () => {
+  const policy = lines.filter((line) => line.startsWith('  + policy, '))
+  expect(policy).toHaveLength(27)
+  expect(policy).toContain(
+    '  + policy, grants: {"src": ["panda"], "dst": ["tag:svc-redis"], "ip": ["tcp:6379"]}',
+  )
+  expect(policy).toContain('  + policy, tagOwners: "tag:svc-pds": ["tag:k8s-operator"]')
+})
+
+test('the recording is of the Caddyfile and the policy that are shown, and names no other machine', () => {
   const snapshot: Snapshot = JSON.parse(read('snapshot.json'))
+  expect(snapshot.policy).toBe(readFileSync(`${root}sandbox/seed/policy.hujson`, 'utf8'))
   expect(snapshot.caddy?.text).toBe(read('Caddyfile'))
   expect(snapshot.caddy?.running).toEqual(snapshot.caddy?.adapted)
   // The same upstream stands in a second site, which the edit leaves alone.

@@ -10,11 +10,12 @@ import { createAdaptorServer } from '@hono/node-server'
 import { Hono } from 'hono'
 import { Inngest } from 'inngest-v3'
 import { serve as serveInngest } from 'inngest-v3/hono'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createOnehopApp } from '../../src/server.ts'
 import { startWorker } from '../../src/worker.ts'
 
 const signingKey = '5164'.repeat(16)
+const serveOrigin = 'http://panda.example:3111'
 const functions = [
   'migrate',
   'expose-service',
@@ -47,7 +48,7 @@ afterEach(async () => {
 
 describe("mounted in another app's worker, whose Inngest SDK is v3", () => {
   test('each answers the engine under its own app id', async () => {
-    const worker = await startSharedWorker('http://127.0.0.1:1')
+    const { worker } = await startSharedWorker('http://127.0.0.1:1')
     expect(await introspect(`${worker}/onehop/api/inngest`)).toMatchObject({
       app_id: 'onehop',
       function_count: functions.length,
@@ -64,18 +65,20 @@ describe("mounted in another app's worker, whose Inngest SDK is v3", () => {
     const registered: unknown[] = []
     const engine = await listen(
       createServer(async (request, response) => {
-        registered.push(await registration(request))
+        if (request.url === '/fn/register') registered.push(await registration(request))
         response.setHeader('content-type', 'application/json').end('{"ok":true,"modified":true}')
       }),
     )
-    const worker = await startSharedWorker(engine)
-    for (const path of ['/onehop/api/inngest', '/api/inngest'])
-      expect((await fetch(worker + path, { method: 'PUT' })).status).toBe(200)
+    const { worker, onehop } = await startSharedWorker(engine)
+    const running = await onehop.start({ log: () => {} })
+    await vi.waitFor(() => expect(registered).toHaveLength(1), 5000)
+    await running.close()
+    expect((await fetch(`${worker}/api/inngest`, { method: 'PUT' })).status).toBe(200)
     expect(registered).toEqual([
       {
         path: '/fn/register',
         app: 'onehop',
-        url: `${worker}/onehop/api/inngest`,
+        url: `${serveOrigin}/onehop/api/inngest`,
         functions: functions.map((id) => `onehop-${id}`),
       },
       {
@@ -88,14 +91,14 @@ describe("mounted in another app's worker, whose Inngest SDK is v3", () => {
   })
 
   test('an engine without our signing key learns nothing', async () => {
-    const worker = await startSharedWorker('http://127.0.0.1:1')
+    const { worker } = await startSharedWorker('http://127.0.0.1:1')
     const response = await fetch(`${worker}/onehop/api/inngest`)
     expect(response.status).toBe(401)
     expect(await response.text()).not.toContain('migrate')
   })
 
   test('GET answers its status as JSON', async () => {
-    const worker = await startSharedWorker('http://127.0.0.1:1')
+    const { worker } = await startSharedWorker('http://127.0.0.1:1')
     expect(await (await fetch(`${worker}/onehop`)).json()).toEqual({
       status: 'ok',
       service: 'onehop',
@@ -132,7 +135,7 @@ describe('a mesh.yaml that is wrong is refused before anything is made', () => {
 })
 
 /** The user's worker as it is, with onehop mounted under /onehop: one process, one port, two Inngest apps. */
-async function startSharedWorker(engine: string): Promise<string> {
+async function startSharedWorker(engine: string) {
   const client = new Inngest({ id: 'system-bus-host', baseUrl: engine, isDev: false })
   const transcribe = client.createFunction({ id: 'transcribe' }, { event: 'video/downloaded' }, () => 'done')
   const worker = new Hono()
@@ -142,10 +145,14 @@ async function startSharedWorker(engine: string): Promise<string> {
     '/api/inngest',
     serveInngest({ client, functions: [transcribe], signingKey }),
   )
-  const meshFile = await writeMesh({ engine, path: '/onehop' })
+  const meshFile = await writeMesh({
+    engine,
+    path: '/onehop',
+    change: (mesh) => mesh.replace('engine: {', `engine: { serveOrigin: '${serveOrigin}',`),
+  })
   const onehop = await createOnehopApp({ meshFile })
   worker.route('/onehop', onehop.app)
-  return listen(createAdaptorServer({ fetch: worker.fetch }) as Server)
+  return { worker: await listen(createAdaptorServer({ fetch: worker.fetch }) as Server), onehop }
 }
 
 async function writeMesh({

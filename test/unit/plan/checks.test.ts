@@ -90,14 +90,9 @@ function world(...changes: Array<(facts: CheckFacts) => unknown>): CheckFacts {
       },
       tailnet: {
         devices: [device('panda', []), device('tailscale-operator', ['tag:k8s-operator'])],
-        tagOwners: {
-          'tag:k8s-operator': [],
-          'tag:svc-inngest': ['tag:k8s-operator'],
-          'tag:svc-web': ['tag:k8s-operator'],
-        },
-        policy,
-        peers: {},
       },
+      policy,
+      tailscaled: { peers: {} },
       caddy: { version: '2.11.9', text: caddy, adapted: running, running },
       journal: [],
       failures: [],
@@ -225,28 +220,28 @@ const cases: Array<[CheckId, string, (facts: CheckFacts) => unknown]> = [
     'policy-has-rules',
     'policy-has-rules',
     (facts) => {
-      of(facts).tailnet.policy = '{ "tagOwners": {} }'
+      facts.snapshot.policy = policy.replace('"grants": [],', '')
     },
   ],
   [
     'operator-tag-defined',
     'operator-tag-defined',
     (facts) => {
-      delete of(facts).tailnet.tagOwners['tag:k8s-operator']
+      facts.snapshot.policy = policy.replace('"tag:k8s-operator": [], ', '')
     },
   ],
   [
     'policy-narrow',
     'policy-narrow',
     (facts) => {
-      of(facts).tailnet.policy = policy.replace('[],\n}', '[{"src": ["*"], "dst": ["*"], "ip": ["*"]}],\n}')
+      facts.snapshot.policy = policy.replace('[],\n}', '[{"src": ["*"], "dst": ["*"], "ip": ["*"]}],\n}')
     },
   ],
   [
     'tags-needed',
     'tags-needed',
     (facts) => {
-      of(facts).tailnet.tagOwners['tag:old'] = ['tag:k8s-operator']
+      facts.snapshot.policy = policy.replace('{ "tag:k8s', '{ "tag:old": ["tag:k8s-operator"], "tag:k8s')
     },
   ],
   [
@@ -420,7 +415,7 @@ const cases: Array<[CheckId, string, (facts: CheckFacts) => unknown]> = [
     'tag-owned',
     'web/tag-owned',
     (facts) => {
-      delete of(facts).tailnet.tagOwners['tag:svc-web']
+      facts.snapshot.policy = policy.replace(', "tag:svc-web": ["tag:k8s-operator"]', '')
     },
   ],
   [

@@ -5,24 +5,22 @@ import { describe, expect, test } from 'vitest'
 import { describeWorld, diffWorlds, hashOfWorld } from '../../../src/plan/describe-world.ts'
 import { type Mesh, parseMesh } from '../../../src/plan/mesh.ts'
 import { planMesh } from '../../../src/plan/plan.ts'
-import type { Snapshot } from '../../../src/plan/snapshot.ts'
+import type { WholeSnapshot } from '../../../src/plan/snapshot.ts'
 
-// panda as it was recorded, six services before the move, with its policy and the operator in place.
+// panda as it was recorded, six services before the move, with the operator in place.
 const read = (path: string) => readFileSync(join(import.meta.dirname, '../../..', path), 'utf8')
 const meshText = read('examples/panda/mesh.yaml')
 const recorded = read('examples/panda/snapshot.json')
-const policy = read('sandbox/seed/policy.hujson')
-const { tailnet: _, ...rest } = JSON.parse(recorded) as Recorded
-const tailnet = { ...(JSON.parse(recorded) as Recorded).tailnet, policy }
+const panda = JSON.parse(recorded) as WholeSnapshot
+const { policy } = panda
 const operator = { version: '1.102.4', ours: true, running: true, message: '1 replicas ready' }
 const whole = JSON.stringify({
-  ...rest,
-  tailnet,
-  cluster: { ...rest.cluster, operator, proxyClassReady: true },
+  ...panda,
+  cluster: { ...panda.cluster, operator, proxyClassReady: true },
 })
 
-type Recorded = Required<Snapshot>
-function snapshot(change: (world: Recorded) => unknown = () => undefined): Snapshot {
+type Recorded = WholeSnapshot
+function snapshot(change: (world: Recorded) => unknown = () => undefined): Recorded {
   const world = JSON.parse(whole) as Recorded
   change(world)
   return world
@@ -34,7 +32,7 @@ const redis = ({ cluster }: Recorded) => {
   if (!found) throw new Error('no redis')
   return found
 }
-const hashOf = (world: Snapshot, of = mesh(), names?: string[]) =>
+const hashOf = (world: Recorded, of = mesh(), names?: string[]) =>
   hashOfWorld(describeWorld(of, world, { names }), names)
 const before = describeWorld(mesh(), snapshot())
 
@@ -80,10 +78,7 @@ const differences: Array<[line: string | RegExp, change: (world: Recorded) => un
   [
     /^policy: tests \{"src":"clanker-001","deny":\["tag:svc-redis:6379"\]\} of redis missing -> \(none\)$/,
     (world) => {
-      world.tailnet.policy = policy.replace(
-        '"grants": [',
-        '"grants": [ {"src": ["*"], "dst": ["*"], "ip": ["*"]},',
-      )
+      world.policy = policy.replace('"grants": [', '"grants": [ {"src": ["*"], "dst": ["*"], "ip": ["*"]},')
     },
   ],
   ['operator: running yes -> no', ({ cluster }) => (cluster.operator = { ...operator, running: false })],
@@ -140,10 +135,10 @@ const harmless: Array<[what: string, change: (world: Recorded) => unknown, told?
   ],
   [
     'a way to a peer',
-    ({ tailnet: { peers } }) => Object.values(peers).map((each) => Object.assign(each, { direct: true })),
+    ({ tailscaled: { peers } }) => Object.values(peers).map((each) => Object.assign(each, { direct: true })),
   ],
   ['a Service that mesh.yaml does not name', ({ cluster: { services } }) => services.splice(0, 1)],
-  ["another's rule in the policy", (world) => Object.assign(world.tailnet, { policy: `// mine\n${policy}` })],
+  ["another's rule in the policy", (world) => Object.assign(world, { policy: `// mine\n${policy}` })],
   [
     'a line more in the Caddyfile',
     (world) => Object.assign(world.caddy, { text: `# mine\n${world.caddy.text}` }),
@@ -197,7 +192,7 @@ test('a plan of one service hangs on that service alone', () => {
 
 test('whatever comes together, two worlds with two plans have two hashes', () => {
   const changes = [...differences.filter(([, , of]) => !of), ...harmless].map(([, change]) => change)
-  const planOf = (world: Snapshot) => {
+  const planOf = (world: Recorded) => {
     const { services, problems } = planMesh(mesh(), world)
     const told = services.map(({ changes, problems }) => [changes, problems.map((each) => each.code)])
     // The line of the Caddyfile is no part of what is done.

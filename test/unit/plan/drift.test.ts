@@ -3,7 +3,7 @@ import { stringify } from 'yaml'
 import type { Entry } from '../../../src/journal-records.ts'
 import { bookRows, writeBlock } from '../../../src/plan/books.ts'
 import { type DriftFacts, findDrift } from '../../../src/plan/drift.ts'
-import { type DriftKind, driftId } from '../../../src/plan/drift-kinds.ts'
+import { type DriftKind, driftId, driftKinds } from '../../../src/plan/drift-kinds.ts'
 import { mayRepair } from '../../../src/plan/may-repair.ts'
 import { isClusterService, type Mesh, parseMesh } from '../../../src/plan/mesh.ts'
 import { addAccess } from '../../../src/plan/policy.ts'
@@ -125,7 +125,7 @@ const entry = (service: 'qdrant' | 'redis', state: Entry['state'], changes: Entr
     },
     {
       id: 'expose',
-      before: exposed[service].before,
+      before: structuredClone(exposed[service].before),
       target: exposed[service].target,
       uid: exposed[service].uid,
       undone: false,
@@ -183,7 +183,9 @@ function healthy(): Changeable {
         operator: { version: '1.102.4', ours: true, running: true, message: '1 replicas ready' },
         proxyClassReady: true,
       },
-      tailnet: { devices: devices(), tagOwners: {}, policy: written.text, peers: {} },
+      tailnet: { devices: devices() },
+      policy: written.text,
+      tailscaled: { peers: {} },
       caddy: { version: '2.11.0', text, adapted: { a: 1 }, running: { a: 1 } },
       journal,
       failures: [],
@@ -194,7 +196,8 @@ function healthy(): Changeable {
   }
 }
 type Changeable = DriftFacts & {
-  snapshot: Required<Pick<DriftFacts['snapshot'], 'cluster' | 'tailnet' | 'caddy'>> & DriftFacts['snapshot']
+  snapshot: Required<Pick<DriftFacts['snapshot'], 'cluster' | 'tailnet' | 'policy' | 'caddy'>> &
+    DriftFacts['snapshot']
 }
 type Case = [id: `${DriftKind} ${string}`, make: (facts: Changeable) => void, says: RegExp, repaired: boolean]
 
@@ -215,10 +218,9 @@ const operatorOf = (facts: Changeable) => {
 }
 const kubectl = (value: string) => ({ value, manager: 'kubectl-annotate' })
 const withPolicy = (facts: Changeable, change: (text: string) => string) => {
-  const { tailnet } = facts.snapshot
-  const after = change(tailnet.policy ?? '')
-  if (after === tailnet.policy) throw new Error('the policy did not change')
-  tailnet.policy = after
+  const { policy } = facts.snapshot
+  facts.snapshot.policy = change(policy)
+  if (facts.snapshot.policy === policy) throw new Error('the policy did not change')
 }
 const without = (pattern: RegExp) => (text: string) =>
   text
@@ -406,10 +408,38 @@ test('a MagicDNS that does not answer is no other address: the paths of that ser
 
 test('of what could not be read nothing is said, and it is named', () => {
   const facts = healthy()
-  const { cluster: _, tailnet: __, caddy: ___, ...rest } = facts.snapshot
+  const { cluster: _, tailnet: __, policy: ___, caddy: ____, ...rest } = facts.snapshot
   const found = findDrift({ ...facts, snapshot: rest, secret: undefined, books: undefined })
   expect(found.drifts).toEqual([])
-  expect(found.unread.toSorted()).toEqual(['books', 'caddy', 'cluster', 'paths', 'secret', 'tailnet'])
+  expect(found.unread.toSorted()).toEqual([
+    ...['books', 'caddy', 'cluster', 'paths', 'policy', 'secret', 'tailnet'],
+  ])
+})
+
+test.for(['cluster', 'tailnet', 'policy', 'caddy'] as const)(
+  'without the %s, a drift is still found or its part is named as unread, and none is made up',
+  (part) => {
+    for (const [id, make] of cases) {
+      const facts = healthy()
+      make(facts)
+      const { [part]: _, ...rest } = facts.snapshot
+      const { drifts, unread } = findDrift({ ...facts, snapshot: rest })
+      const [kind] = id.split(' ') as [DriftKind]
+      expect([[], [id]]).toContainEqual(drifts.map(driftId))
+      // What is neither found nor unread is told to be over.
+      if (drifts.length === 0) expect(unread, id).toContain(driftKinds[kind].part)
+    }
+  },
+)
+
+test('nothing is rolled back and moved again while it is not known whether the operator is on the tailnet', () => {
+  const facts = healthy()
+  proxyOf(facts, 'qdrant').trouble = 'ImagePullBackOff'
+  expect(findDrift(facts).drifts[0]).toMatchObject({ kind: 'proxy-stuck', mend: 'anew' })
+  const { tailnet: _, ...rest } = facts.snapshot
+  const [stuck] = findDrift({ ...facts, snapshot: rest }).drifts
+  expect(stuck).toMatchObject({ kind: 'proxy-stuck', cure: expect.stringContaining('first the operator') })
+  expect(stuck?.mend).toBeUndefined()
 })
 
 test('what is restored, on its way or unknown to mesh.yaml is not looked at', () => {

@@ -89,7 +89,7 @@ test('it answers on 443 under its name, the policy says so, and the old URL stay
 test('the plan is one Ingress, with the new URL beside the old one', () => {
   const { changes, notes, all } = planned()
   expect(changes?.map((each) => `${each.sign} ${each.what} | ${each.undo}`)).toEqual([
-    '+ Ingress apps/onehop-search, class tailscale: https://search.a.ts.net -> Service typesense:8108 | deleted; the device goes with it',
+    '+ Ingress apps/onehop-search, class tailscale: https://search.a.ts.net -> Service typesense:8108 | delete the Ingress; the operator then deletes the device',
   ])
   expect(notes?.join('\n')).toContain('https://panda.a.ts.net:8109 -> https://search.a.ts.net')
   expect(all.join('\n')).not.toContain('no TLS of their own')

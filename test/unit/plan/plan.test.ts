@@ -1,15 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import type { Entry } from '../../../src/journal-records.ts'
 import { findUpstreams, replaceUpstreams } from '../../../src/plan/caddyfile.ts'
-import { isClusterService, parseMesh } from '../../../src/plan/mesh.ts'
+import { isClusterService, type Mesh, parseMesh } from '../../../src/plan/mesh.ts'
 import { pathsOf, routesOf } from '../../../src/plan/paths.ts'
-import { planMesh, wavesOf } from '../../../src/plan/plan.ts'
+import { type Plan, planMesh, wavesOf } from '../../../src/plan/plan.ts'
 import { countPlan, renderPlan } from '../../../src/plan/render-plan.ts'
-import type { Snapshot } from '../../../src/plan/snapshot.ts'
+import type { Part, Snapshot, Unread, WholeSnapshot } from '../../../src/plan/snapshot.ts'
 import type { OperatorFacts } from '../../../src/systems/kubernetes-facts.ts'
 
 const credentials = { clientIdFile: '/id', clientSecretFile: '/secret' }
@@ -56,8 +57,11 @@ const operatorDevice = {
   lastSeen: 'now',
 }
 
+const tagOwners = { 'tag:svc-inngest': ['tag:k8s-operator'], 'tag:svc-pds': ['tag:k8s-operator'] }
+const policyOf = (owners: Record<string, string[]>) => JSON.stringify({ tagOwners: owners, grants: [] })
+
 /** A system that is ready for the move, with parts replaced. */
-function world({ cluster, tailnet, ...more }: Change = {}): Snapshot {
+function world({ cluster, tailnet, ...more }: Change = {}): WholeSnapshot {
   return {
     cluster: {
       id: 'cluster-1',
@@ -71,10 +75,10 @@ function world({ cluster, tailnet, ...more }: Change = {}): Snapshot {
     },
     tailnet: {
       devices: [operatorDevice],
-      tagOwners: { 'tag:svc-inngest': ['tag:k8s-operator'], 'tag:svc-pds': ['tag:k8s-operator'] },
-      peers: {},
       ...tailnet,
     },
+    policy: policyOf(tagOwners),
+    tailscaled: { peers: {} },
     caddy: { version: '2.11.9', text: caddyfile, adapted: { a: 1 }, running: { a: 1 } },
     journal: [],
     failures: [],
@@ -121,7 +125,7 @@ describe('who still reaches a service through Caddy, and is not allowed by name'
   const panda = { ...operatorDevice, name: 'panda.a.ts.net', addresses: ['100.64.0.1'], tags: [] }
   const notes = (grants: string, hosts = '{}') => {
     const policy = `{"hosts": ${hosts}, "grants": [${grants}]}`
-    const plan = planMesh(narrow, world({ tailnet: { devices: [operatorDevice, panda], policy } }))
+    const plan = planMesh(narrow, world({ tailnet: { devices: [operatorDevice, panda] }, policy }))
     return plan.services[0]?.notes.filter((each) => each.includes('through Caddy'))
   }
 
@@ -134,7 +138,7 @@ describe('who still reaches a service through Caddy, and is not allowed by name'
         '{"mac": "100.64.0.1"}',
       ),
     ).toEqual([
-      'through Caddy, https://panda.a.ts.net:9443 goes on answering whoever reaches this machine (by the policy: joel@): allow is about the device name; onehop retire inngest ends that',
+      'through Caddy, https://panda.a.ts.net:9443 still answers everyone who can reach this machine (by the policy: joel@): allow restricts the device name alone; onehop retire inngest ends that',
     ])
     expect(notes('{"src": ["*"], "dst": ["*"], "ip": ["*"]}')?.[0]).toContain('(by the policy: *)')
   })
@@ -153,14 +157,14 @@ test('a site of Caddy that leads to a service beside its routes is named with it
     notes.filter((each) => each.includes('none of its routes')).map((each) => `${name}: ${each}`),
   )
   expect(beside).toEqual([
-    'inngest: through Caddy, http://localhost:8443 (line 62) leads to localhost:8288 as well, and is none of its routes: whoever reaches that (by a Funnel, the whole internet) reaches inngest',
+    'inngest: through Caddy, http://localhost:8443 (line 62) also leads to localhost:8288, and is none of its routes: everyone who can reach that site (with a Funnel, the whole internet) reaches inngest',
   ])
 })
 
 test('of LiveKit it is said that its media does not move', () => {
   const livekit = { service: 'apps/livekit', ports: [7880] }
   const plan = planMesh(parseMesh(stringify({ ...raw, services: { livekit } }), '/mesh.yaml'), world())
-  expect(plan.services[0]?.notes.join()).toMatch(/only its signalling moves.*its media is UDP/)
+  expect(plan.services[0]?.notes.join()).toMatch(/only its signalling .* move; its media is UDP/)
   expect(JSON.stringify(planMesh(mesh, world()))).not.toContain('LiveKit')
 })
 
@@ -215,8 +219,8 @@ describe('exposed by hand', () => {
       ),
     ])
     expect(pds?.changes.map(({ sign, undo }) => [sign, undo])).toEqual([
-      ['~', 'back to my-pds under kubectl-annotate'],
-      ['+', 'withdrawn'],
+      ['~', 'set it to my-pds again, owned by kubectl-annotate'],
+      ['+', 'remove the annotation'],
     ])
   })
 
@@ -262,8 +266,8 @@ test('a service without an old path has only its device name', () => {
 })
 
 test('plan says what migrate will prove of the operator, and which tags are more than it needs', () => {
-  const tagOwners = { ...world().tailnet?.tagOwners, 'tag:k8s': ['tag:k8s-operator'], 'tag:web': ['joel@'] }
-  const { notes } = planMesh(mesh, world({ tailnet: { tagOwners } }))
+  const owners = { ...tagOwners, 'tag:k8s': ['tag:k8s-operator'], 'tag:web': ['joel@'] }
+  const { notes } = planMesh(mesh, world({ policy: policyOf(owners) }))
   expect(notes.join('\n')).toContain('migrate proves what the operator')
   expect(notes.join('\n')).toContain('also use tag:k8s, which no service')
   const foreign = { version: '1.102.4', ours: false, running: true, message: '' }
@@ -293,8 +297,8 @@ test('annotations that stand already are not changed again; those of others go b
     ['pds'],
   )
   expect(plan.services[0]?.changes.map(({ sign, undo }) => [sign, undo])).toEqual([
-    ['~', 'back to old-pds under kubectl'],
-    ['+', 'withdrawn; the device goes with it'],
+    ['~', 'set it to old-pds again, owned by kubectl'],
+    ['+', 'remove the annotation; the operator then deletes the device'],
   ])
 })
 
@@ -326,7 +330,7 @@ describe('what stands in the way is named', () => {
     ['another port', { cluster: { services: [service('pds', 3001)] } }, 'service-port-missing'],
     ['no ready endpoint', { cluster: { readyPorts: {} } }, 'endpoints-not-ready'],
     ['a name held by another device', { tailnet: { devices: [operatorDevice, stranger] } }, 'name-taken'],
-    ['a tag that the operator does not own', { tailnet: { tagOwners: {} } }, 'tag-not-owned'],
+    ['a tag that the operator does not own', { policy: policyOf({}) }, 'tag-not-owned'],
     [
       'a rollback that did not finish',
       { journal: [entry({ state: 'rollback-incomplete' })] },
@@ -365,7 +369,8 @@ describe('what stands in the way is named', () => {
     [
       'a machine that does not take MagicDNS',
       {
-        tailnet: {
+        tailscaled: {
+          peers: {},
           dns: {
             name: 'panda.tail7af24.ts.net',
             expected: ['100.64.0.1'],
@@ -398,12 +403,17 @@ describe('what stands in the way is named', () => {
   })
 
   test('a system that cannot be read leaves the rest of the plan', () => {
-    const { tailnet: _, ...rest } = world()
-    const failure = { code: 'tailscale-unreachable', kind: 'system', message: 'away', fix: 'wait' } as const
+    const { tailnet: _, policy: __, ...rest } = world()
+    const failure: Unread = {
+      ...{ code: 'tailscale-unreachable', kind: 'system', message: 'away', fix: 'wait' },
+      parts: ['tailnet', 'policy'],
+    }
     const plan = planMesh(mesh, { ...rest, failures: [failure] })
     expect(plan.problems).toEqual([failure])
     expect(plan.services.flatMap((each) => each.problems)).toEqual([])
-    expect(plan.notes.at(-1)).toContain('this plan is incomplete')
+    expect(stripVTControlCharacters(renderPlan(plan))).toMatch(
+      /^Blocked: fix these first\n {2}x away {2}\[tailscale-unreachable\]\n {6}fix: wait\n\nThis plan is incomplete: /,
+    )
   })
 })
 
@@ -417,7 +427,7 @@ test('the device of the service itself does not hold its name against it', () =>
 test('people read each change with its undo beneath, and that nothing was touched', () => {
   const text = stripVTControlCharacters(renderPlan(planMesh(mesh, world())))
   expect(text).toContain('wave 1 of 2\n\npds  planned\n    localhost:9627 -> tcp://pds.a.ts.net:3000')
-  expect(text).toContain('+ Service apps/pds: tailscale.com/expose: true\n      undo: withdrawn')
+  expect(text).toContain('+ Service apps/pds: tailscale.com/expose: true\n      undo: remove the annotation')
   expect(text).toMatch(/7 changes, each with its undo; 0 of 2 services blocked\. Nothing was touched\.$/)
 })
 
@@ -489,3 +499,86 @@ describe('what needs no look is folded', () => {
     expect(planMesh(mesh, world()).harmless).toEqual([])
   })
 })
+
+describe('of a part that was not read', () => {
+  const panda = (path: string) => readFileSync(join(import.meta.dirname, '../../..', path), 'utf8')
+  const recorded = JSON.parse(panda('examples/panda/snapshot.json')) as WholeSnapshot
+  const pandaMesh = parseMesh(panda('examples/panda/mesh.yaml'), '/mesh.yaml')
+  const proxy = (id: string) => ({ deviceId: id, addresses: [], current: true })
+  const device = (id: string, name: string) => ({
+    ...{ ...operatorDevice, id, name: `${name}.a.ts.net`, hostname: name, tags: [`tag:svc-${name}`] },
+  })
+  const moved = world({
+    cluster: { proxies: { 'apps/pds': proxy('n2') } },
+    tailnet: { devices: [operatorDevice, device('n2', 'pds')] },
+    tailscaled: {
+      peers: {},
+      dns: { name: 'pds.a.ts.net', expected: ['100.64.0.1'], magicDns: ['100.64.0.1'], system: 'ENOTFOUND' },
+    },
+    journal: [entry({ changes: [{ id: 'expose', before: {}, target: {}, undone: false }] })],
+  })
+  const worlds: Array<[string, Mesh, Snapshot]> = [
+    ['panda before the move', pandaMesh, recorded],
+    ['panda with nothing of it there', pandaMesh, { ...recorded, policy: '{}', cluster: emptyOf(recorded) }],
+    ['a world that is half moved', mesh, moved],
+    [
+      'a world with an https service',
+      httpsMesh(),
+      { ...moved, cluster: { ...moved.cluster, ingresses: [] } },
+    ],
+  ]
+  const all = ['cluster', 'tailnet', 'policy', 'tailscaled', 'caddy'] as const
+  const without = (snapshot: Snapshot, parts: readonly Part[]): Snapshot => {
+    const left = { ...snapshot }
+    for (const part of parts) delete left[part]
+    return left
+  }
+  const told = ({ operator, services, problems }: Plan) => ({
+    changes: [operator, ...services].flatMap(({ changes }) => changes),
+    problems: [
+      ...problems,
+      ...services.flatMap((each) => each.problems.map((one) => ({ ...one, of: each.name }))),
+    ],
+  })
+
+  test.for(worlds)('no change and no problem is made up: %s', ([, of, whole]) => {
+    const before = told(planMesh(of, whole))
+    fc.assert(
+      fc.property(fc.subarray([...all]), (parts) => {
+        const plan = planMesh(of, without(whole, parts))
+        const { changes, problems } = told(plan)
+        expect(before.changes).toEqual(expect.arrayContaining(changes))
+        expect(before.problems).toEqual(expect.arrayContaining(problems))
+        expect(changes.filter(({ part }) => parts.includes(part))).toEqual([])
+        expect(plan.unread).toEqual(parts)
+        for (const { state, unread } of plan.services)
+          expect(state).not.toBe(unread.length > 0 ? 'planned' : 'unknown')
+      }),
+      { numRuns: 64 },
+    )
+  })
+
+  test('a moved service is not said to be moved already, nor its own device to be in its way', () => {
+    const plan = planMesh(mesh, without(moved, ['cluster']), ['pds'])
+    expect(plan.services).toMatchObject([{ state: 'moved', unread: ['cluster'], problems: [] }])
+    const text = stripVTControlCharacters(renderPlan(plan))
+    expect(text).not.toMatch(/already|nothing to do/i)
+    expect(text).toContain('\nmoved by the journal alone, because the cluster could not be read: pds\n')
+  })
+
+  test('no text of a plan has a value in it that is no text', () => {
+    for (const [, of, whole] of worlds)
+      for (const parts of [[], ...all.map((part) => [part]), all]) {
+        const plan = planMesh(of, without(whole, parts))
+        expect(`${renderPlan(plan)}\n${JSON.stringify(plan)}`).not.toMatch(/\[object|undefined|NaN|\bnull\b/)
+      }
+  })
+})
+
+const emptyOf = ({ cluster }: WholeSnapshot) => ({
+  ...{ ...cluster, services: [], readyPorts: {}, proxies: {}, namespaces: {} },
+})
+function httpsMesh(): Mesh {
+  const pds = { service: 'apps/pds', ports: [3000], probe: { http: '/' }, mode: 'https', allow: ['panda'] }
+  return parseMesh(stringify({ ...raw, machine: 'panda', services: { pds } }), '/mesh.yaml')
+}

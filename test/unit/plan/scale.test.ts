@@ -75,10 +75,9 @@ ${names.map((name) => `    {"src": ["joel@"], "dst": ["tag:other-${name}"], "ip"
         device('panda', 'tag:panda'),
         ...names.map((name) => device(`other-${name}`, 'tag:other')),
       ]),
-      tagOwners: {},
-      policy,
-      peers: {},
     },
+    policy,
+    tailscaled: { peers: {} },
     caddy: {
       version: '2.11.9',
       text: names

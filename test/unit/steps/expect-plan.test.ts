@@ -5,7 +5,7 @@ import { OnehopError } from '../../../src/errors.ts'
 import { migrate } from '../../../src/functions/migrate.ts'
 import { describeWorld, hashOfWorld } from '../../../src/plan/describe-world.ts'
 import { parseMesh } from '../../../src/plan/mesh.ts'
-import type { Snapshot } from '../../../src/plan/snapshot.ts'
+import type { WholeSnapshot } from '../../../src/plan/snapshot.ts'
 import type { Setup, Work } from '../../../src/setup.ts'
 import { expectPlan } from '../../../src/steps/expect-plan.ts'
 import type { Step } from '../../../src/steps/step.ts'
@@ -13,13 +13,12 @@ import type { Step } from '../../../src/steps/step.ts'
 const read = (name: string) =>
   readFileSync(join(import.meta.dirname, '../../../examples/panda', name), 'utf8')
 const mesh = parseMesh(read('mesh.yaml'), '/home/joel/mesh.yaml')
-const recorded = JSON.parse(read('snapshot.json')) as Required<Snapshot>
-const policy = readFileSync(join(import.meta.dirname, '../../../sandbox/seed/policy.hujson'), 'utf8')
+const recorded = JSON.parse(read('snapshot.json')) as WholeSnapshot
 const services = ['typesense']
 
 /** A world that answers as panda did when it was recorded; `type` is that of Typesense's Service. */
 function setupOf({ type = 'NodePort', away = false } = {}): Setup {
-  const { cluster, tailnet, caddy } = recorded
+  const { cluster, tailnet, policy, caddy } = recorded
   const listed = cluster.services.map((each) => (each.name === 'typesense' ? { ...each, type } : each))
   const unreachable = async () => {
     throw new OnehopError('caddy-missing', { bin: 'caddy', message: 'not here' })
@@ -46,14 +45,7 @@ function setupOf({ type = 'NodePort', away = false } = {}): Setup {
   return { mesh: async () => mesh, journal: async () => work.journal, work: async () => work }
 }
 
-const hashNow = hashOfWorld(
-  describeWorld(
-    mesh,
-    { ...recorded, tailnet: { ...recorded.tailnet, policy }, journal: [] },
-    { names: services },
-  ),
-  services,
-)
+const hashNow = hashOfWorld(describeWorld(mesh, { ...recorded, journal: [] }, { names: services }), services)
 
 test('the plan that was made of this world is taken', async () => {
   await expect(expectPlan(setupOf(), { services, plan: hashNow })).resolves.toBeUndefined()
