@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest'
-import type { ServiceFacts } from '../../src/systems/kubernetes-facts.ts'
+import type { ServiceFacts, ServiceTypeFacts } from '../../src/systems/kubernetes-facts.ts'
 import type { Systems } from '../../src/systems/systems.ts'
 
 /**
- * What the annotations of a Service need of a cluster: owners, and versions that refuse whoever comes late. `make` gives a
- * cluster with one Service of annotations that belong to `person`, and a way for that person to edit it.
+ * What a Service's annotations and type need of a cluster: owners, and versions that refuse whoever comes late. `make` gives a
+ * cluster with one Service without pods, a NodePort where it is given the number, and a way for somebody else to edit it.
  */
-export function kubernetesContract(make: () => Promise<Made>): void {
+export function kubernetesContract(make: (nodePort?: number) => Promise<Made>): void {
   // Not 'true': an operator would write to the Service as well, and its device would take a name.
   const expose = {
     'tailscale.com/expose': 'false',
@@ -18,6 +18,11 @@ export function kubernetesContract(make: () => Promise<Made>): void {
   const conflict = expect.objectContaining({ code: 'kubernetes-conflict' })
   const read = async ({ kubernetes, namespace, name }: Made): Promise<ServiceFacts> => {
     const facts = await kubernetes.service(namespace, name)
+    if (!facts) throw new Error(`no Service ${namespace}/${name}`)
+    return facts
+  }
+  const typeOf = async ({ kubernetes, namespace, name }: Made): Promise<ServiceTypeFacts> => {
+    const facts = await kubernetes.serviceType(namespace, name)
     if (!facts) throw new Error(`no Service ${namespace}/${name}`)
     return facts
   }
@@ -83,13 +88,58 @@ export function kubernetesContract(make: () => Promise<Made>): void {
 
   test('a type that is put back where it stands already stays, and refuses what was written for the version before', async () => {
     await using made = await make()
-    const { kubernetes, namespace, name } = made
-    const before = await kubernetes.serviceType(namespace, name)
-    if (!before) throw new Error(`no Service ${name}`)
+    const { kubernetes } = made
+    const before = await typeOf(made)
     await kubernetes.restoreServiceType(before, before)
-    const after = await kubernetes.serviceType(namespace, name)
-    expect(after).toEqual({ ...before, resourceVersion: after?.resourceVersion })
+    expect(await typeOf(made)).toEqual({ ...before, resourceVersion: expect.any(String) })
     await expect(kubernetes.setServiceType(before, 'ClusterIP')).rejects.toEqual(conflict)
+  })
+
+  test('a NodePort that becomes a ClusterIP loses its number, and gets it back under its owner', async () => {
+    await using made = await make(31_501)
+    const { kubernetes, maker } = made
+    const before = await typeOf(made)
+    const ports = [{ name: '80', port: 80, protocol: 'TCP', nodePort: 31_501 }]
+    expect(before).toMatchObject({
+      type: 'NodePort',
+      manager: maker,
+      externalTrafficPolicy: 'Cluster',
+      ports,
+    })
+    await kubernetes.setServiceType(before, 'ClusterIP')
+    const { namespace, name, uid } = before
+    expect(await typeOf(made)).toEqual({
+      ...{ namespace, name, uid, resourceVersion: expect.any(String), type: 'ClusterIP' },
+      manager: 'onehop-retire',
+      ports: [{ name: '80', port: 80, protocol: 'TCP' }],
+    })
+    expect(await read(made)).toMatchObject({
+      ...{ type: 'ClusterIP', typeManager: 'onehop-retire', ports: [{ name: '80', port: 80 }] },
+    })
+    await kubernetes.restoreServiceType(await typeOf(made), before)
+    expect(await typeOf(made)).toEqual({ ...before, resourceVersion: expect.any(String) })
+    expect(await read(made)).toMatchObject({
+      ...{ type: 'NodePort', typeManager: maker, ports: [{ name: '80', port: 80, nodePort: 31_501 }] },
+    })
+  })
+
+  test('a number that another Service has taken meanwhile is refused by its name, and nothing is changed', async () => {
+    await using made = await make(31_502)
+    const { kubernetes, namespace } = made
+    const before = await typeOf(made)
+    await kubernetes.setServiceType(before, 'ClusterIP')
+    const after = await typeOf(made)
+    const holder = await made.takeNodePort(31_502)
+    await expect(kubernetes.restoreServiceType(after, before)).rejects.toMatchObject({
+      code: 'nodeport-taken',
+      message: expect.stringContaining(`${namespace}/${holder}`),
+    })
+    expect(await typeOf(made)).toEqual(after)
+  })
+
+  test('a Service without pods has no ready port', async () => {
+    await using made = await make()
+    expect(await made.kubernetes.readyPorts()).not.toHaveProperty([`${made.namespace}/${made.name}`])
   })
 
   test('what changes nothing makes no new version', async () => {
@@ -117,7 +167,10 @@ type Made = {
   kubernetes: Systems['kubernetes']
   namespace: string
   name: string
-  /** The field manager of whoever else edits. */
+  /** The field manager that made the Service, and that of whoever else edits it. */
+  maker: string
   person: string
+  /** Makes another Service of the namespace, with that node port. @returns its name */
+  takeNodePort(nodePort: number): Promise<string>
   edit(annotations: Record<string, string>): Promise<void>
 } & AsyncDisposable

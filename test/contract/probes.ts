@@ -1,18 +1,32 @@
 import { expect, test } from 'vitest'
-import type { Probes } from '../../src/systems/probes.ts'
+import type { Probes, Target } from '../../src/systems/probes.ts'
 
-/** What a proof needs of probes: an answer is an answer, and silence is one too. `make` gives a port of each kind. */
-export function probesContract(
-  make: () => Promise<{ probes: Probes; answers: Target; silent: Target } & AsyncDisposable>,
-): void {
-  test('a port that answers tells who it is, and how long it took', async () => {
+/**
+ * What a proof needs of probes: an answer is an answer, and silence is one too. `make` gives a port of each kind: one of HTTP
+ * that answers `me`, one of Redis, one where nobody listens, and a port map with nothing behind it.
+ */
+export function probesContract(make: () => Promise<Made>): void {
+  test('a port of HTTP answers with what it is, and speaks no Redis', async () => {
     await using made = await make()
-    const { probes, answers } = made
-    expect(await probes.tcp(answers)).toMatchObject({ ok: true, ms: expect.any(Number) })
-    expect(await probes.http(answers, '/')).toMatchObject({ ok: true, identity: expect.stringMatching(/./) })
+    const { probes, http } = made
+    expect(await probes.tcp(http)).toMatchObject({ ok: true, ms: expect.any(Number) })
+    expect(await probes.http(http, '/')).toMatchObject({ ok: true, identity: 'me' })
+    expect(await probes.redis(http)).toMatchObject({
+      ...{ ok: false, refused: false, message: expect.stringContaining('answered "HTTP/1.1 400') },
+    })
   })
 
-  test('a port where nobody listens is a failed answer and no error', async () => {
+  test('a Redis answers with its run_id, and speaks no HTTP', async () => {
+    await using made = await make()
+    const { probes, redis } = made
+    expect(await probes.tcp(redis)).toMatchObject({ ok: true })
+    expect(await probes.redis(redis)).toMatchObject({ ok: true, identity: expect.stringMatching(/^\w{40}$/) })
+    expect(await probes.http(redis, '/')).toMatchObject({
+      ...{ ok: false, refused: false, message: expect.stringContaining('Parse Error') },
+    })
+  })
+
+  test('a port where nobody listens is a refusal and no error', async () => {
     await using made = await make()
     const { probes, silent } = made
     for (const answer of [
@@ -20,7 +34,17 @@ export function probesContract(
       await probes.http(silent, '/'),
       await probes.redis(silent),
     ])
-      expect(answer).toMatchObject({ ok: false, message: expect.any(String) })
+      expect(answer).toMatchObject({
+        ...{ ok: false, refused: true, message: expect.stringContaining('ECONNREFUSED') },
+      })
+  })
+
+  test("Docker's port map accepts before it dials: without a node port behind it, only a protocol fails", async () => {
+    await using made = await make()
+    const { probes, deadPortMap } = made
+    expect(await probes.tcp(deadPortMap)).toMatchObject({ ok: true })
+    for (const answer of [await probes.http(deadPortMap, '/'), await probes.redis(deadPortMap)])
+      expect(answer).toMatchObject({ ok: false, refused: false })
   })
 
   test('a name that nobody has resolves to the text of an error', async () => {
@@ -30,4 +54,10 @@ export function probesContract(
   })
 }
 
-type Target = { host: string; port: number }
+type Made = {
+  probes: Probes
+  http: Target
+  redis: Target
+  silent: Target
+  deadPortMap: Target
+} & AsyncDisposable
