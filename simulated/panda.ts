@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import type { Snapshot } from '../src/plan/snapshot.ts'
 import { type ClusterState, emptyCluster, type ServicePort, type Speaks } from './cluster-state.ts'
 
@@ -10,7 +9,7 @@ import { type ClusterState, emptyCluster, type ServicePort, type Speaks } from '
  * @throws Error for a snapshot without its cluster or without the machine
  */
 export function pandaCluster(snapshot: PandaSnapshot, machine = 'panda'): ClusterState {
-  const { cluster, tailnet, policy = seedPolicy() } = snapshot
+  const { cluster, tailnet, policy } = snapshot
   const self = tailnet?.devices.find(({ hostname }) => hostname === machine)
   if (!cluster || !self) throw new Error(`the snapshot has no cluster, or no device ${machine}`)
   const state = emptyCluster(self.id)
@@ -25,7 +24,7 @@ export function pandaCluster(snapshot: PandaSnapshot, machine = 'panda'): Cluste
     ]),
   )
   state.made = state.devices.size
-  state.policy = { text: policy, enforced: true }
+  if (policy !== undefined) state.policy = { text: policy, enforced: true }
   state.namespaces = new Map(
     Object.entries(cluster.namespaces).map(([name, podSecurity]) => [name, { podSecurity, ours: false }]),
   )
@@ -62,10 +61,8 @@ export function pandaCluster(snapshot: PandaSnapshot, machine = 'panda'): Cluste
 export type PandaSnapshot = {
   cluster?: NonNullable<Snapshot['cluster']>
   tailnet?: Pick<NonNullable<Snapshot['tailnet']>, 'devices'>
-  policy?: string
+  policy?: string | undefined
 }
 
 const speaks = (port: string): Speaks =>
   ['http', 'api', 'connect'].includes(port) ? 'http' : port === 'redis' ? 'redis' : 'other'
-
-const seedPolicy = () => readFileSync(new URL('../sandbox/seed/policy.hujson', import.meta.url), 'utf8')
