@@ -63,6 +63,11 @@ const table = {
     message: 'the kubeconfig has no context "{context}"; it has {known}',
     fix: 'set kubernetes.context in mesh.yaml (onehop scan: --context) to one of these',
   },
+  'kubeconfig-unreadable': {
+    kind: 'refused',
+    message: 'cannot read the kubeconfig ({file}): {message}',
+    fix: 'name a kubeconfig that can be read: kubernetes.kubeconfig in mesh.yaml, --kubeconfig for onehop scan, or KUBECONFIG',
+  },
   'kubernetes-refused': {
     kind: 'refused',
     message: 'the cluster refused {action}: {message}',

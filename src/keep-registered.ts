@@ -2,6 +2,7 @@ import { appId } from '../inngest.config.ts'
 import { messageOf } from './errors.ts'
 import type { EngineLink } from './metrics.ts'
 import { createEngine } from './systems/engine.ts'
+import { callHttp } from './systems/http-call.ts'
 import { pause } from './watch.ts'
 
 /**
@@ -39,9 +40,9 @@ type Options = {
 /** Why the engine has not taken us: what it, or the SDK for it, answered. */
 async function register(own: string): Promise<string | undefined> {
   try {
-    const answer = await fetch(own, { method: 'PUT', signal: AbortSignal.timeout(10_000) })
+    const answer = await callHttp(own, { method: 'PUT' })
     if (answer.ok) return undefined
-    const body = (await answer.text()).replace(/\s+/g, ' ').slice(0, 500)
+    const body = answer.text.replace(/\s+/g, ' ').slice(0, 500)
     return `not registered with the engine: HTTP ${answer.status} ${body}`
   } catch (thrown) {
     return `the serve endpoint ${own} cannot be reached: ${messageOf(thrown)}`

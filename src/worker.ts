@@ -1,9 +1,9 @@
 import { serve } from '@hono/node-server'
-import { execa } from 'execa'
 import type { Worker } from './attend.ts'
 import { OnehopError } from './errors.ts'
 import { createOnehopApp } from './server.ts'
 import { createSetup } from './setup.ts'
+import { runProgram } from './systems/run-program.ts'
 import { watchUsage } from './watch.ts'
 
 /**
@@ -66,10 +66,14 @@ function listen({
 
 /** Who listens on a port: `lsof` on macOS and many Linuxes, else `ss`. */
 async function holderOf(port: number): Promise<string> {
-  const lsof = await execa('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'], { reject: false })
-  const [pid, command] = [/^p(\d+)/m.exec(lsof.stdout ?? '')?.[1], /^c(.+)/m.exec(lsof.stdout ?? '')?.[1]]
+  const ask = (program: string, args: string[]) =>
+    runProgram(program, args).then(
+      ({ stdout }) => stdout,
+      () => '',
+    )
+  const lsof = await ask('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'])
+  const [pid, command] = [/^p(\d+)/m.exec(lsof)?.[1], /^c(.+)/m.exec(lsof)?.[1]]
   if (pid) return `${command} (pid ${pid})`
-  const ss = await execa('ss', ['-Hltnp', `sport = :${port}`], { reject: false })
-  const found = /users:\(\("([^"]+)",pid=(\d+)/.exec(ss.stdout ?? '')
+  const found = /users:\(\("([^"]+)",pid=(\d+)/.exec(await ask('ss', ['-Hltnp', `sport = :${port}`]))
   return found ? `${found[1]} (pid ${found[2]})` : 'another process'
 }

@@ -1,13 +1,12 @@
 import { messageOf, OnehopError } from '../errors.ts'
+import { callHttp, type HttpAnswer, type HttpCall } from './http-call.ts'
 
 /** The Inngest server, as far as it can be asked without a key. @throws OnehopError engine-unreachable */
 export function createEngine({ url }: { url: string }) {
-  async function ask(path: string, init: RequestInit = {}): Promise<Response> {
-    const answer = await fetch(`${url}${path}`, { ...init, signal: AbortSignal.timeout(10_000) }).catch(
-      (thrown: unknown) => {
-        throw new OnehopError('engine-unreachable', { url, message: messageOf(thrown) }, { cause: thrown })
-      },
-    )
+  async function ask(path: string, asked: HttpCall = {}): Promise<HttpAnswer> {
+    const answer = await callHttp(`${url}${path}`, asked).catch((thrown: unknown) => {
+      throw new OnehopError('engine-unreachable', { url, message: messageOf(thrown) }, { cause: thrown })
+    })
     if (!answer.ok) throw new OnehopError('engine-unreachable', { url, message: `${path}: ${answer.status}` })
     return answer
   }
@@ -23,7 +22,7 @@ export function createEngine({ url }: { url: string }) {
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify({ query: '{ apps { name url connected error } }' }),
       })
-      const { data } = (await answer.json()) as { data?: { apps?: EngineApp[] } | null }
+      const { data } = JSON.parse(answer.text) as { data?: { apps?: EngineApp[] } | null }
       return data?.apps ?? []
     },
   }
