@@ -1,3 +1,5 @@
+import { isSilence } from './in-time.ts'
+
 /**
  * What goes wrong, in one table. `docs/runbook/<code>.md` is rendered from it, and a test keeps both equal.
  * `message` and `fix` name their details in braces.
@@ -353,6 +355,16 @@ const table = {
     message:
       'the run of request {request} was last heard of in "{phase}" and missed its deadline ({deadline}): the engine has forgotten it',
     fix: 'onehop status; a running worker takes it up by itself, without one: onehop rollback SERVICE --local',
+  },
+  'request-goes-on': {
+    kind: 'system',
+    message: '{event} goes on in the worker: this command only watched its request {request}',
+    fix: 'onehop status shows it; to stop a migration: onehop abort {request}',
+  },
+  'rollback-interrupted': {
+    kind: 'system',
+    message: 'interrupted while {phase}: what was taken back before stays taken back',
+    fix: 'run the same command again: it goes on from there',
   },
   'nothing-to-abort': {
     kind: 'refused',
@@ -734,12 +746,20 @@ export class OnehopError extends Error {
   }
 
   toJSON(): Failure {
-    return { code: this.code, kind: this.kind, message: this.message, fix: this.fix }
+    const { code, kind, message, fix } = this
+    return { code, kind, message, fix, ...(isSilence(this) && { silent: true as const }) }
   }
 }
 
 /** An error as plain data: what steps return, the journal keeps and the CLI prints. */
-export type Failure = { code: ErrorCode; kind: ErrorKind; message: string; fix: string }
+export type Failure = {
+  code: ErrorCode
+  kind: ErrorKind
+  message: string
+  fix: string
+  /** It has taken the whole deadline of a call: to ask again takes as long. */
+  silent?: true
+}
 
 /** The error that a failure was, once it has come back as plain data. */
 export function fromFailure(failure: Failure): OnehopError {

@@ -10,7 +10,8 @@ export class NoAnswer extends Error {
 /** Whether something failed because a system was silent, and not because it refused or could not be reached. */
 export function isSilence(thrown: unknown): boolean {
   if (thrown instanceof NoAnswer) return true
-  return thrown instanceof Error && thrown.cause !== undefined && isSilence(thrown.cause)
+  if (!(thrown instanceof Error)) return false
+  return ('silent' in thrown && thrown.silent === true) || isSilence(thrown.cause)
 }
 
 /**
@@ -33,4 +34,14 @@ export async function inTime<T>(
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** Waits for something, but no longer than so many milliseconds. @returns whether it has ended, one way or the other */
+export function hasEnded(milliseconds: number, work: Promise<unknown>): Promise<boolean> {
+  return inTime(milliseconds, () =>
+    work.then(
+      () => true,
+      () => true,
+    ),
+  ).catch(() => false)
 }

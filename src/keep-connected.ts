@@ -32,7 +32,14 @@ export async function keepConnected({
         ...(gateway && { gatewayUrl: gateway }),
       })
       const connection = await Promise.race([connecting, aborted(signal)]).finally(() => clearTimeout(slow))
-      if (!connection) return
+      if (!connection) {
+        // It is still trying, and would take work once it is through.
+        connecting.then(
+          (late) => late.close(),
+          () => undefined,
+        )
+        return
+      }
       log('connected to the engine')
       link.connected = () => connection.state === ConnectionState.ACTIVE
       await aborted(signal)
@@ -57,5 +64,6 @@ type Options = {
 
 const aborted = (signal: AbortSignal) =>
   new Promise<undefined>((resolve) => {
+    if (signal.aborted) resolve(undefined)
     signal.addEventListener('abort', () => resolve(undefined), { once: true })
   })

@@ -1,6 +1,7 @@
 import { serve } from '@hono/node-server'
-import type { Worker } from './attend.ts'
+import { closeDeadline, type Worker } from './attend.ts'
 import { OnehopError } from './errors.ts'
+import { hasEnded } from './in-time.ts'
 import { createOnehopApp } from './server.ts'
 import { createSetup } from './setup.ts'
 import { runProgram } from './systems/run-program.ts'
@@ -35,9 +36,10 @@ export async function startWorker({
   return {
     async close() {
       stop.abort()
-      await attending.close()
-      await watching
-      await new Promise((resolve) => server.close(resolve))
+      const served = new Promise((resolve) => server.close(resolve))
+      await Promise.all([attending.close(), hasEnded(closeDeadline, Promise.all([served, watching]))])
+      // The engine's request for a step that is still under way, and connections that are only kept open.
+      if ('closeAllConnections' in server) server.closeAllConnections()
     },
   }
 }

@@ -3,9 +3,14 @@ import { createLogUpdate } from 'log-update'
 import pWaitFor from 'p-wait-for'
 import type { EventName } from '../../inngest.config.ts'
 import { messageOf, OnehopError } from '../errors.ts'
+import type { Journal } from '../journal.ts'
 import { type Entry, isLost, type RequestRecord } from '../journal-records.ts'
+import type { Mesh } from '../plan/mesh.ts'
 import { createSetup } from '../setup.ts'
 import { readCredential } from '../systems/credentials.ts'
+import { callHttp } from '../systems/http-call.ts'
+import { interrupted } from './end.ts'
+import { Interruption } from './output.ts'
 
 /**
  * Sends an event to the engine and follows the request, by our own id, in the journal: Inngest may hang a run off
@@ -17,6 +22,14 @@ export async function sendAndFollow({ meshFile, name, data, quiet }: Send): Prom
   const setup = createSetup(meshFile)
   const [mesh, journal] = [await setup.mesh(), await setup.journal()]
   const id = randomUUID()
+  const following = follow({ mesh, journal, id, name, data, quiet })
+  const stopped = interrupted().then((signal) => {
+    throw new Interruption(signal, 'request-goes-on', { event: name, request: id })
+  })
+  return Promise.race([following, stopped])
+}
+
+async function follow({ mesh, journal, id, name, data, quiet }: Following): Promise<RequestRecord> {
   await send({ url: mesh.engine.url, keyFile: mesh.engine.eventKeyFile, event: { id, name, data } })
   const pickedUp = 20
   await pWaitFor(async () => (await journal.readRequest(id)) !== undefined, {
@@ -33,7 +46,7 @@ export async function sendAndFollow({ meshFile, name, data, quiet }: Send): Prom
   const record = await pWaitFor(
     async () => {
       const found = await journal.readRequest(id)
-      show.update(await journal.list())
+      show.update(await journal.list(), found)
       return found && isSettled(found) ? pWaitFor.resolveWith(found) : false
     },
     { interval: 200 },
@@ -50,6 +63,7 @@ const lost = ({ id, phase = 'its start', deadline }: RequestRecord) =>
   new OnehopError('run-lost', { request: id, phase, deadline }).toJSON()
 
 type Send = { meshFile: string; name: EventName; data: Record<string, unknown>; quiet: boolean }
+type Following = Omit<Send, 'meshFile'> & { mesh: Mesh; journal: Journal; id: string }
 
 async function send({
   url,
@@ -61,38 +75,51 @@ async function send({
   event: Record<string, unknown>
 }): Promise<void> {
   const key = keyFile ? await readCredential(keyFile) : (process.env.INNGEST_EVENT_KEY ?? '')
-  const response = await fetch(`${url}/e/${encodeURIComponent(key)}`, {
+  const answer = await callHttp(`${url}/e/${encodeURIComponent(key)}`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(event),
-    signal: AbortSignal.timeout(10_000),
+    // The worker is waited for after that, and there has to be an answer within half a minute.
+    deadline: 8000,
   }).catch((thrown: unknown) => {
     throw new OnehopError('engine-unreachable', { url, message: messageOf(thrown) }, { cause: thrown })
   })
-  if (!response.ok)
+  if (!answer.ok)
     throw new OnehopError('engine-refused', {
       url,
-      status: response.status,
-      message: (await response.text()).slice(0, 200),
+      status: answer.status,
+      message: answer.text.slice(0, 200),
     })
 }
 
-function liveLines(request: string) {
+function liveLines(id: string) {
   const started = Date.now()
   const terminal = process.stderr.isTTY ? createLogUpdate(process.stderr) : undefined
   const seen = new Map<string, string>()
   return {
-    update(entries: Entry[]) {
-      const mine = entries.filter((each) => each.request.startsWith(request))
+    update(entries: Entry[], request: RequestRecord | undefined) {
+      const mine = entries.filter((each) => each.request.startsWith(id))
       const seconds = Math.round((Date.now() - started) / 1000)
+      // Before it has come to a service, its step is all that there is to see.
+      const steps =
+        mine.length === 0 && request?.phase !== undefined
+          ? [{ name: request.event, phase: request.phase }]
+          : []
       const line = (each: Entry) =>
         `${each.service.padEnd(14)} ${phaseOf(each).padEnd(20)} ${`${seconds} s`.padEnd(7)} ${each.probe ? `last probe ${each.probe.ms} ms` : ''}`
-      if (terminal) return terminal(mine.map(line).join('\n'))
-      for (const each of mine) {
-        const phase = phaseOf(each)
-        if (seen.get(each.service) === phase) continue
-        seen.set(each.service, phase)
-        process.stderr.write(`${each.service}: ${phase} (${seconds} s)\n`)
+      if (terminal)
+        return terminal(
+          [...steps.map(({ name, phase }) => `${name}: ${phase}  ${seconds} s`), ...mine.map(line)].join(
+            '\n',
+          ),
+        )
+      for (const { name, phase } of [
+        ...steps,
+        ...mine.map((each) => ({ name: each.service, phase: phaseOf(each) })),
+      ]) {
+        if (seen.get(name) === phase) continue
+        seen.set(name, phase)
+        process.stderr.write(`${name}: ${phase} (${seconds} s)\n`)
       }
     },
     done: () => terminal?.done(),

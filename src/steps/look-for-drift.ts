@@ -28,16 +28,29 @@ export async function lookForDrift(work: Work): Promise<DriftFound> {
   return findDrift(facts)
 }
 
+/** Milliseconds within which a path may still be asked: a silent one takes some seconds more. */
+const pathsDeadline = 8000
+
 /**
  * What is not well is asked again, all of it at once: a pod that restarts, or a way that changes from relay to direct, is
  * silent for some seconds and no drift. That there is no such name counts at once.
  */
 async function lookAtPaths(mesh: Mesh, systems: Systems, { journal, cluster }: Snapshot) {
   const paths: Record<string, PathFacts> = {}
+  const until = Date.now() + pathsDeadline
   const look = (services: ClusterService[]) =>
-    inBatches(services, async (service) => {
-      paths[service.name] = await lookAtPath(mesh, systems, service)
-    })
+    inBatches(
+      services,
+      async (service) => {
+        paths[service.name] = await lookAtPath(mesh, systems, service)
+      },
+      {
+        milliseconds: until - Date.now(),
+        late: ({ name }) => {
+          paths[name] ??= { magicDns: 'not asked: too many names before it were silent', silent: [] }
+        },
+      },
+    )
   const services = standingOf(mesh, journal).map((each) => each.service)
   await look(services)
   for (const pause of [1000, 3000]) {
@@ -45,7 +58,7 @@ async function lookAtPaths(mesh: Mesh, systems: Systems, { journal, cluster }: S
       const [address] = cluster?.proxies[proxyKey(each)]?.addresses ?? []
       return !isWell(paths[each.name], address)
     })
-    if (unwell.length === 0) break
+    if (unwell.length === 0 || Date.now() + pause > until) break
     await new Promise((resolve) => setTimeout(resolve, pause))
     await look(unwell)
   }

@@ -90,7 +90,8 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     const release = await disk
       .lock(file, {
         stale: 10_000,
-        retries: { retries: 40, minTimeout: 50, maxTimeout: 500 },
+        // Some seconds more than a lock stays that a killed process has left.
+        retries: { retries: 27, minTimeout: 50, maxTimeout: 500 },
         onCompromised: (error) => {
           lost = error
         },

@@ -48,10 +48,10 @@ export async function askResolver(
   host: string,
   { milliseconds, servers }: { milliseconds: number; servers?: string[] },
 ): Promise<string[]> {
-  const resolver = new promises.Resolver({ timeout: milliseconds, tries: 1 })
+  // Its own timeout is for each server that the system names: the second of two may be the one that answers.
+  const resolver = new promises.Resolver({ timeout: milliseconds / 2, tries: 2 })
   if (servers) resolver.setServers(servers)
-  // Its own timeout is for each server that the system names.
-  const timer = setTimeout(() => resolver.cancel(), milliseconds * 2)
+  const timer = setTimeout(() => resolver.cancel(), milliseconds)
   return resolver.resolve4(host).finally(() => clearTimeout(timer))
 }
 

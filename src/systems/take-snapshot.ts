@@ -1,4 +1,5 @@
-import { type Failure, toOnehopError } from '../errors.ts'
+import { type ErrorCode, type ErrorDetails, type Failure, OnehopError, toOnehopError } from '../errors.ts'
+import { inTime } from '../in-time.ts'
 import type { Journal } from '../journal.ts'
 import { isClusterService, type Mesh } from '../plan/mesh.ts'
 import { tagOwnersOf } from '../plan/policy-text.ts'
@@ -19,15 +20,19 @@ export async function takeSnapshot({
   names?: boolean
 }): Promise<Snapshot> {
   const failures: Failure[] = []
-  const part = <T>(read: () => Promise<T>): Promise<T | undefined> =>
-    read().catch((thrown: unknown) => {
+  // Each call has its own deadline; this one is for their sum, so that there is an answer when all of them are slow.
+  const part = <T>(read: () => Promise<T>, late: (silence: Error) => OnehopError): Promise<T | undefined> =>
+    inTime(20_000, read, late).catch((thrown: unknown) => {
       failures.push(toOnehopError(thrown).toJSON())
       return undefined
     })
   const [cluster, tailnet, caddy] = await Promise.all([
-    part(() => readCluster(mesh, systems)),
-    part(() => readTailnet(systems, names)),
-    part(() => readCaddy(systems)),
+    part(
+      () => readCluster(mesh, systems),
+      late('kubernetes-unreachable', { context: mesh.kubernetes.context }),
+    ),
+    part(() => readTailnet(systems, names), late('tailscale-unreachable', { url: mesh.tailscale.api })),
+    part(() => readCaddy(systems), late('caddy-unreachable', { admin: mesh.caddy.admin })),
   ])
   return {
     ...(cluster && { cluster }),
@@ -37,6 +42,9 @@ export async function takeSnapshot({
     failures,
   }
 }
+
+const late = (code: ErrorCode, details: ErrorDetails) => (cause: Error) =>
+  new OnehopError(code, { ...details, message: cause.message }, { cause })
 
 /** Each kind is listed once. Throws kubernetes-unreachable or kubernetes-refused. */
 export async function readCluster(
