@@ -2,8 +2,8 @@
 export class NoAnswer extends Error {
   override readonly name = 'NoAnswer'
 
-  constructor(milliseconds: number) {
-    super(`no answer in ${milliseconds / 1000} s`)
+  constructor(milliseconds: number, message = `no answer in ${milliseconds / 1000} s`) {
+    super(message)
   }
 }
 

@@ -2,7 +2,7 @@ import type { Inngest, InngestFunction } from 'inngest'
 import { ConnectionState, connect } from 'inngest/connect'
 import { messageOf } from './errors.ts'
 import type { EngineLink } from './metrics.ts'
-import { pause } from './watch.ts'
+import { aborted, pause } from './watch.ts'
 
 /**
  * Keeps an app connected to the engine, outward, until `signal`; nothing has to reach this machine. Connect retries by
@@ -61,9 +61,3 @@ type Options = {
   signal: AbortSignal
   log: (line: string) => void
 }
-
-const aborted = (signal: AbortSignal) =>
-  new Promise<undefined>((resolve) => {
-    if (signal.aborted) resolve(undefined)
-    signal.addEventListener('abort', () => resolve(undefined), { once: true })
-  })

@@ -3,7 +3,7 @@ import { messageOf } from './errors.ts'
 import type { EngineLink } from './metrics.ts'
 import { createEngine } from './systems/engine.ts'
 import { callHttp } from './systems/http-call.ts'
-import { pause } from './watch.ts'
+import { aborted, pause } from './watch.ts'
 
 /**
  * Registers the functions with the engine, and again whenever it does not know them, until `signal`: the engine polls no
@@ -17,7 +17,8 @@ export async function keepRegistered({ engine, own, origin, link, signal, log }:
   while (!signal.aborted) {
     const known = registered && (await knows(engine, origin))
     if (!known) {
-      const problem = await register(own)
+      const problem = await Promise.race([register(own), aborted(signal)])
+      if (signal.aborted) return
       registered = problem === undefined
       const line = problem ?? 'registered with the engine'
       if (line !== said || registered) log(line)

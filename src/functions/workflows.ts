@@ -184,7 +184,7 @@ export function createWorkflows(setup: Setup, send: Send, { cron = driftCron() }
 }
 
 /** A person has asked for it, and follows it. What a failed migration asks for by itself waits for as long as it may take. */
-const inPerson = (step: Step): Step => ({ ...step, impatient: true })
+const inPerson = (step: Step): Step => ({ ...step, silentRetries: 1 })
 
 /** The engine's words for a schedule, in the zone that mesh.yaml names. */
 export const driftCron = ({

@@ -18,9 +18,10 @@ import { probeDevice } from './prove-path.ts'
  */
 export async function lookForDrift(work: Work): Promise<DriftFound> {
   const { mesh, systems } = work
+  const until = Date.now() + lookDeadline
   const snapshot = await takeSnapshot({ ...work, names: false })
   const [paths, secret, books] = await Promise.all([
-    lookAtPaths(mesh, systems, snapshot),
+    lookAtPaths(mesh, systems, { ...snapshot, until }),
     snapshot.cluster?.operator ? lookAtSecret(mesh, systems, snapshot.cluster.operator) : ('same' as const),
     mesh.books === undefined ? undefined : systems.books.read(mesh.books).catch(() => undefined),
   ])
@@ -28,16 +29,19 @@ export async function lookForDrift(work: Work): Promise<DriftFound> {
   return findDrift(facts)
 }
 
-/** Milliseconds within which a path may still be asked: a silent one takes some seconds more. */
-const pathsDeadline = 8000
+/** Milliseconds after which no path is asked any more: a silent one takes some seconds by itself. */
+const lookDeadline = 22_000
 
 /**
  * What is not well is asked again, all of it at once: a pod that restarts, or a way that changes from relay to direct, is
  * silent for some seconds and no drift. That there is no such name counts at once.
  */
-async function lookAtPaths(mesh: Mesh, systems: Systems, { journal, cluster }: Snapshot) {
+async function lookAtPaths(
+  mesh: Mesh,
+  systems: Systems,
+  { journal, cluster, until }: Snapshot & { until: number },
+) {
   const paths: Record<string, PathFacts> = {}
-  const until = Date.now() + pathsDeadline
   const look = (services: ClusterService[]) =>
     inBatches(
       services,
@@ -47,7 +51,7 @@ async function lookAtPaths(mesh: Mesh, systems: Systems, { journal, cluster }: S
       {
         milliseconds: until - Date.now(),
         late: ({ name }) => {
-          paths[name] ??= { magicDns: 'not asked: too many names before it were silent', silent: [] }
+          paths[name] ??= { magicDns: 'it was not asked: too many before it were silent', silent: [] }
         },
       },
     )

@@ -12,8 +12,11 @@ export type Step = {
   run<T>(id: string, work: () => Promise<T>, options?: StepOptions): Promise<Outcome<T>>
   sleep(id: string, milliseconds: number): Promise<void>
   sendEvent(id: string, event: Sent | Sent[]): Promise<unknown>
-  /** Somebody waits for the answer, and can ask again: what a silent system would have to do is left undone. */
-  impatient?: boolean
+  /**
+   * Where a person waits for the answer, and can ask again: how often a silent system is asked once more before it is given up.
+   * Without it, a silent system is waited for as long as one that cannot be reached.
+   */
+  silentRetries?: number
 }
 
 /** `always`: also when the request was aborted (it undoes, or it only looks). `rest`: seconds of sleep that follow. */
@@ -61,7 +64,7 @@ export function createLocalStep(attend: Attend, report?: (line: string) => void)
     if (ok === false && failure) report(`${id}: ${failure.message}  [${failure.code}]`)
     return result
   }
-  return { ...createStep({ ...localEngine, run }, attend), impatient: true }
+  return { ...createStep({ ...localEngine, run }, attend), silentRetries: 0 }
 }
 
 /**
@@ -77,12 +80,11 @@ export const tried = <T>(
 
 /**
  * Tries again what failed because a system could not be reached, or because somebody else wrote at the same moment, for 10 s
- * from the first failure on. A silent system has taken the deadline of a call by then: it is asked once more, and not even
- * that where somebody waits.
+ * from the first failure on. A silent system has taken the deadline of a call by then: it is asked once more.
  */
 export function withPatience<T>(
   work: () => Promise<T>,
-  { impatient = false }: Pick<Step, 'impatient'> = {},
+  { silentRetries = 1 }: Pick<Step, 'silentRetries'> = {},
 ): Promise<T> {
   let [since, silences] = [Number.POSITIVE_INFINITY, 0]
   return pRetry(work, {
@@ -94,7 +96,7 @@ export function withPatience<T>(
         return false
       since = Math.min(since, Date.now())
       if (isSilence(error)) silences++
-      return silences <= (impatient ? 0 : 1) && Date.now() - since < 10_000
+      return silences <= silentRetries && Date.now() - since < 10_000
     },
   })
 }
@@ -112,7 +114,7 @@ export async function awaited<T>(
 ): Promise<Outcome<T>> {
   const hopeless = ({ kind, code, silent }: Failure) =>
     final.has(code) ||
-    (step.impatient && silent) ||
+    (step.silentRetries !== undefined && silent) ||
     (kind !== 'proof' && !patient && !(reach && kind === 'system' && code !== 'internal'))
   for (let waited = 0, round = 1; ; round++) {
     const rest = restAfter(round)

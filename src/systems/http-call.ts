@@ -38,13 +38,15 @@ export function callHttp(url: string | URL, asked: HttpCall = {}): Promise<HttpA
     const timer = setTimeout(() => fail(new NoAnswer(deadline)), deadline)
     call.on('timeout', () => fail(new NoAnswer(silence)))
     call.on('error', fail)
-    call.on('response', (response) =>
+    call.on('response', (response) => {
+      // What breaks off once the answer is there is of no interest.
+      response.on('error', () => undefined)
       readBody(response, asked).then((bytes) => {
         clearTimeout(timer)
         resolve(answerOf(response, bytes))
         call.destroy()
-      }, fail),
-    )
+      }, fail)
+    })
     call.end(body)
   })
 }
@@ -90,7 +92,7 @@ async function readBody(
     body.on('data', (chunk: Buffer) => {
       size += chunk.length
       if (most === undefined && size > mostBytes)
-        return reject(new Error(`the answer is longer than ${mostBytes} bytes`))
+        return reject(new NoAnswer(callDeadline, `its answer has no end (${mostBytes} bytes were read)`))
       if (most === undefined || size - chunk.length < most) chunks.push(chunk)
     })
     body.on('end', () => resolve(Buffer.concat(chunks).subarray(0, most)))

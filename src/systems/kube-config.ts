@@ -1,5 +1,4 @@
 import { readFileSync, statSync } from 'node:fs'
-import type { RequestOptions } from 'node:https'
 import { homedir } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import {
@@ -106,7 +105,7 @@ class BoundedKubeConfig extends KubeConfig {
   }
 
   private async send(request: RequestContext): Promise<ResponseContext> {
-    const options: RequestOptions = {}
+    const options: HttpsOptions = {}
     // Somebody else may have to be asked for a token.
     await inTime(credentialDeadline, () => this.applyToHTTPSOptions(options))
     const { ca, cert, key, rejectUnauthorized, servername, agent, auth, headers } = options
@@ -133,6 +132,8 @@ class BoundedKubeConfig extends KubeConfig {
     })
   }
 }
+
+type HttpsOptions = Parameters<KubeConfig['applyToHTTPSOptions']>[0]
 
 /** Milliseconds: a program of the kubeconfig, or a server that it names, gives a token. */
 const credentialDeadline = 10_000
