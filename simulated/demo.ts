@@ -306,6 +306,7 @@ function createFolder(): void {
   mesh.setIn(['caddy', 'file'], './Caddyfile')
   // The Funnel of the example leads to the engine on purpose.
   mesh.setIn(['drift', 'known'], ['engine-open http://localhost:8443'])
+  mesh.setIn(['engine', 'patience'], 10)
   // A person is watching: each wait is as short as the story needs.
   mesh.set('soak', mesh.createNode({ seconds: 3, every: 0.5 }))
   mesh.set('deadlines', mesh.createNode({ device: 20, proof: 10, undo: 20 }))
