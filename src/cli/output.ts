@@ -71,7 +71,11 @@ const exitOf = ({ kind }: Failure) => (kind === 'input' ? 2 : 1)
 export class Interruption extends OnehopError {
   readonly exit: number
 
-  constructor(signal: Signal, code: 'request-goes-on' | 'rollback-interrupted', details: ErrorDetails) {
+  constructor(
+    signal: Signal,
+    code: 'request-goes-on' | 'rollback-interrupted' | 'simulated-request-stopped',
+    details: ErrorDetails,
+  ) {
     super(code, details)
     this.exit = exitCodeOf(signal)
   }
