@@ -4,8 +4,8 @@ import { messageOf, OnehopError } from '../errors.ts'
 import { diffAdapted } from '../plan/caddyfile.ts'
 
 /**
- * Caddy's admin API, as far as it is needed: what runs, and a new config as a whole. `file` is only for messages; `call` is
- * handed in where an answer is to be lost.
+ * Caddy's admin API, as far as it is needed: what runs, and a new config as a whole. `file` is where a new config comes from;
+ * `call` is handed in where an answer is to be lost.
  */
 export function createCaddyAdmin({ admin, file, call = callByHttp }: Options) {
   /** What Caddy runs now, as its own JSON. A change of the config restarts the admin listener, so a reset is asked again. */
@@ -29,7 +29,9 @@ export function createCaddyAdmin({ admin, file, call = callByHttp }: Options) {
    * @throws OnehopError caddy-did-not-take, with Caddy's own reason; what ran before runs on
    */
   async function load(config: unknown): Promise<void> {
-    const post = () => call(admin, 'POST', '/load', JSON.stringify(config))
+    // As `caddy reload` does: without them Caddy forgets its file, and SIGUSR1 reloads nothing any more.
+    const source = { 'caddy-config-source-file': file, 'caddy-config-source-adapter': 'caddyfile' }
+    const post = () => call(admin, 'POST', '/load', JSON.stringify(config), source)
     const { status, body } = await post()
       // The answer can be lost although the config was taken: look before trying again.
       .catch(async (thrown: unknown) =>
@@ -79,12 +81,13 @@ function callByHttp(
   method: string,
   path: string,
   body?: string,
+  source: Record<string, string> = {},
 ): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     const headers =
       body === undefined
         ? {}
-        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
+        : { ...source, 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
     const sent = request(
       new URL(path, admin),
       { method, headers, agent: false, timeout: 30_000 },

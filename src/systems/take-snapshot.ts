@@ -90,6 +90,6 @@ async function readTailnet(
 
 async function readCaddy({ caddy }: Systems): Promise<NonNullable<Snapshot['caddy']>> {
   const [version, { text }] = await Promise.all([caddy.version(), caddy.readFile()])
-  const [adapted, running] = await Promise.all([caddy.adapt(text), caddy.running()])
-  return { version, text, adapted, running }
+  const running = await caddy.running()
+  return { version, text, running, ...(await caddy.compareFile(running)) }
 }
