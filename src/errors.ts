@@ -204,7 +204,7 @@ const table = {
     kind: 'refused',
     message:
       "{file} takes values from the environment of Caddy's own process, which onehop cannot see: {variables}; {message}",
-    fix: "give these variables the values that Caddy's service has, to the onehop worker and in the shell of this command, then run the command again; onehop goes on once what it reads is what Caddy runs",
+    fix: "give these variables the values that Caddy's service has, to the onehop worker and in the shell of this command, then run the command again; if they have them already, the file itself is not what Caddy runs: make them equal",
   },
   'caddy-address-variable': {
     kind: 'refused',

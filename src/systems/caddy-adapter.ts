@@ -31,14 +31,16 @@ export function createCaddyAdapter({ file, bin, disk }: Options): CaddyAdapter {
   }
 
   async function adapt({ config, cwd }: FileName, input?: string): Promise<unknown> {
+    // PWD keeps the name of a folder that is reached by a symlink.
+    const isLink = cwd !== undefined && (await disk.realpath(cwd).catch(() => cwd)) !== cwd
     const { exitCode, stdout, stderr, failed, shortMessage } = await execa(
       program,
       ['adapt', '--config', config, '--adapter', 'caddyfile'],
       {
         reject: false,
         timeout: 30_000,
-        // PWD keeps the name of a folder that is reached by a symlink.
-        ...(cwd !== undefined && { cwd, env: { PWD: cwd } }),
+        ...(cwd !== undefined && { cwd }),
+        ...(isLink && { env: { PWD: cwd } }),
         ...(input !== undefined && { input }),
       },
     )
@@ -66,8 +68,6 @@ export function createCaddyAdapter({ file, bin, disk }: Options): CaddyAdapter {
   async function namesOf(hidden: string): Promise<FileName[]> {
     const paths = await ownPaths()
     if (isAbsolute(hidden)) {
-      // Only what may be the file is looked at: the rest can be on a disk that does not answer.
-      if (!paths.some((each) => basename(each) === basename(hidden))) return []
       const target = await disk.realpath(hidden).catch(() => undefined)
       return target === paths.at(-1) ? [{ config: hidden }] : []
     }
@@ -106,13 +106,20 @@ export function createCaddyAdapter({ file, bin, disk }: Options): CaddyAdapter {
     const draft = join(folder, `.${basename(path)}.onehop-adapt`)
     try {
       // Left by a run that was killed, or put there: it is not followed.
-      await disk.rm(draft, { force: true })
-      const handle = await disk.open(draft, 'wx', 0o600)
-      await handle.writeFile(text).finally(() => handle.close())
-      return renamed(await adapt({ config: draft }), [draft], namelessFile)
+      await disk.rm(draft, { force: true }).catch(unusable)
+      const handle = await disk.open(draft, 'wx', 0o600).catch(unusable)
+      await handle
+        .writeFile(text)
+        .finally(() => handle.close())
+        .catch(unusable)
+      return await renamed(await adapt({ config: draft }), [draft], namelessFile)
     } finally {
-      await disk.rm(draft, { force: true })
+      await disk.rm(draft, { force: true }).catch(unusable)
     }
+  }
+
+  function unusable(thrown: unknown): never {
+    throw new OnehopError('caddy-file-unreadable', { file, message: messageOf(thrown) }, { cause: thrown })
   }
 
   async function readsStdin(): Promise<boolean> {

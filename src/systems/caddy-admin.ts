@@ -24,14 +24,12 @@ export function createCaddyAdmin({ admin, file, call = callByHttp }: Options) {
   }
 
   /**
-   * Makes Caddy run `config`. Equal to what runs already, it reloads nothing.
+   * Makes Caddy run `config`, which is that of its Caddyfile `name`. Equal to what runs already, it reloads nothing.
    *
    * @throws OnehopError caddy-did-not-take, with Caddy's own reason; what ran before runs on
    */
-  async function load(config: unknown): Promise<void> {
-    // As `caddy reload` does: without them Caddy forgets its file, and SIGUSR1 reloads nothing any more.
-    const source = { 'caddy-config-source-file': file, 'caddy-config-source-adapter': 'caddyfile' }
-    const post = () => call(admin, 'POST', '/load', JSON.stringify(config), source)
+  async function load(config: unknown, name = file): Promise<void> {
+    const post = () => call(admin, 'POST', '/load', JSON.stringify(config), sourceHeaders(name))
     const { status, body } = await post()
       // The answer can be lost although the config was taken: look before trying again.
       .catch(async (thrown: unknown) =>
@@ -60,6 +58,16 @@ export function createCaddyAdmin({ admin, file, call = callByHttp }: Options) {
 }
 
 type Options = { admin: string; file: string; call?: typeof callByHttp }
+
+/**
+ * What `caddy reload` sends with a config: without it Caddy forgets which file it has read, and SIGUSR1 reloads nothing any
+ * more. A header is bytes, and a name that cannot be one is left out.
+ */
+function sourceHeaders(name: string): Record<string, string> {
+  const bytes = Buffer.from(name).toString('latin1')
+  if (/[^\t\x20-\x7e\x80-\xff]/.test(bytes)) return {}
+  return { 'caddy-config-source-file': bytes, 'caddy-config-source-adapter': 'caddyfile' }
+}
 
 /** Caddy's last log line in words: errors come as a JSON log line, as JSON of the admin API, or as plain text. */
 export function reasonIn(output: string): string {

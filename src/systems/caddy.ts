@@ -37,7 +37,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
   function adapterOf(): CaddyAdapter {
     const real = createCaddyAdapter({ file, bin, disk })
     if (!adapter) return real
-    const adaptAs = async () => adapter((await readCaddyfile()).text)
+    const adaptAs = async () => adapter((await disk.readFile(file)).toString('utf8'))
     return {
       ...{ ...real, adaptAs, adaptText: adapter },
       readsStdin: async () => true,
@@ -200,7 +200,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
       return switchUnlocked(wanted, options, stillOurs)
     return {
       changed: edits.length,
-      reloaded: await loadOrPutBack(async () => target, { before, text, ran }),
+      reloaded: await loadOrPutBack(async () => target, { before, text, ran, name }),
     }
   }
 
@@ -249,7 +249,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
       throw new Error('it reads the written file in another way than the text that was judged')
     }
     const changed = text === before.text ? 0 : 1
-    return { changed, reloaded: await loadOrPutBack(written, { before, text, ran }) }
+    return { changed, reloaded: await loadOrPutBack(written, { before, text, ran, name }) }
   }
 
   /** What is loaded is made of what ran: a reload by somebody else since then would be lost. */
@@ -262,16 +262,13 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
   }
 
   /** Makes Caddy run what the written file means, or puts file and config back; whether that took a reload. */
-  async function loadOrPutBack(
-    written: () => Promise<unknown>,
-    { before, text, ran }: { before: Caddyfile; text: string; ran: unknown },
-  ): Promise<boolean> {
+  async function loadOrPutBack(written: () => Promise<unknown>, back: Back): Promise<boolean> {
     try {
       const target = await written()
-      if (isDeepStrictEqual(target, ran)) return false
-      await load(target)
+      if (isDeepStrictEqual(target, back.ran)) return false
+      await load(target, back.name.config)
     } catch (thrown) {
-      throw await putBack(thrown, { before, text, ran })
+      throw await putBack(thrown, back)
     }
     return true
   }
@@ -286,10 +283,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     })
   }
 
-  async function putBack(
-    thrown: unknown,
-    { before, text, ran }: { before: Caddyfile; text: string; ran: unknown },
-  ): Promise<unknown> {
+  async function putBack(thrown: unknown, { before, text, ran, name }: Back): Promise<unknown> {
     const message = thrown instanceof OnehopError ? String(thrown.details.message) : messageOf(thrown)
     const problems: string[] = []
     const failed = (what: string) => (error: unknown) => void problems.push(`${what}: ${messageOf(error)}`)
@@ -298,7 +292,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
       failed('the file could not be put back'),
     )
     if (back === false) problems.push('the file was edited meanwhile and stays as it is')
-    await load(ran).catch(failed('the old config could not be loaded'))
+    await load(ran, name.config).catch(failed('the old config could not be loaded'))
     return new OnehopError(
       'caddy-did-not-take',
       { file, message: [message, ...problems].join('; but ') },
@@ -438,6 +432,8 @@ export type Preview = {
   changed: Array<{ site: string; line: number; from: string; to: string }>
 }
 export type SwitchFlags = { expectRunning?: boolean; force?: boolean; gone?: boolean }
+/** What was there before an edit, and what was written. */
+type Back = { before: Caddyfile; text: string; ran: unknown; name: FileName }
 type EditFlags = SwitchFlags & { name?: FileName }
 /** `sites`: those of the block that it stands in. One without a token is gone from the file. */
 type Located = { route: Route; froms: string[]; tokens: Upstream[]; first?: Upstream; sites: string[] }

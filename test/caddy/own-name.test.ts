@@ -51,8 +51,8 @@ const bodies: Record<string, string> = {
 }
 
 const layouts: Record<string, Layout> = {
-  'a folder with blanks': async (folder, text) => ({
-    file: await laidOut(folder, 'my own folder/Caddyfile', text),
+  'a folder with blanks and an umlaut': async (folder, text) => ({
+    file: await laidOut(folder, 'my größer 🦊/Caddyfile', text),
   }),
   'another name': async (folder, text) => ({ file: await laidOut(folder, 'sites-of-panda.conf', text) }),
   'a relative name': async (folder, text) => ({
@@ -95,11 +95,11 @@ const layouts: Record<string, Layout> = {
   },
 }
 
-/** A symlink in another folder, where imports find the same files. */
+/** A symlink of another name in another folder, where imports find the same files. */
 async function linked(folder: string, text: string) {
-  const file = await laidOut(folder, 'dotfiles/Caddyfile', text)
+  const file = await laidOut(folder, 'dotfiles/caddy.conf', text)
   await mkdir(join(folder, 'etc'))
-  await symlink('../dotfiles/Caddyfile', join(folder, 'etc/Caddyfile'))
+  await symlink('../dotfiles/caddy.conf', join(folder, 'etc/Caddyfile'))
   await symlink('../dotfiles/sites', join(folder, 'etc/sites'))
   return { file, link: join(folder, 'etc/Caddyfile') }
 }
