@@ -178,7 +178,7 @@ const table = {
   'caddy-unreachable': {
     kind: 'system',
     message: "Caddy's admin API at {admin} does not answer: {message}",
-    fix: 'start Caddy, then run the command again',
+    fix: 'start Caddy by its own service, which has its environment, then run the command again',
   },
   'caddy-too-old': {
     kind: 'refused',
