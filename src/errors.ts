@@ -217,7 +217,7 @@ const table = {
   'caddy-unreachable': {
     kind: 'system',
     message: "Caddy's admin API at {admin} does not answer: {message}",
-    fix: 'start Caddy, then run the command again',
+    fix: 'start Caddy by its own service, which has its environment, then run the command again',
   },
   'caddy-too-old': {
     kind: 'refused',
@@ -237,7 +237,19 @@ const table = {
   'caddy-file-not-running': {
     kind: 'refused',
     message: 'Caddy does not run what {file} says (first difference: {path})',
-    fix: 'look at it, then: caddy reload --config {file}',
+    fix: 'decide which of the two is right: caddy adapt --config {file} shows the one, curl {admin}/config/ the other; make them equal, then run the command again',
+  },
+  'caddy-variables-unknown': {
+    kind: 'refused',
+    message:
+      "{file} takes values from the environment of Caddy's own process, which onehop cannot see: {variables}; {message}",
+    fix: "give these variables the values that Caddy's service has, to the onehop worker and in the shell of this command, then run the command again; if they have them already, the file itself is not what Caddy runs: make them equal",
+  },
+  'caddy-address-variable': {
+    kind: 'refused',
+    message:
+      '{file}:{line} writes the address of site {site} with a variable of the environment: onehop cannot tell there which site of Caddy it is',
+    fix: "write its value in place of the variable, in that line and in routes of mesh.yaml; with the value that Caddy's service has, Caddy's config stays the same and nothing has to be loaded",
   },
   'caddy-route-not-found': {
     kind: 'refused',
@@ -247,7 +259,7 @@ const table = {
   'caddy-route-not-in-file': {
     kind: 'refused',
     message:
-      'site {site} reaches {upstream} by an import or snippet, not in its own block of {file} ({where})',
+      'site {site} reaches {upstream} by an import, a snippet or a variable, not as written in its own block of {file} ({where})',
     fix: 'write the reverse_proxy line into the site block itself; onehop edits only that',
   },
   'caddy-edit-refused': {
@@ -268,7 +280,7 @@ const table = {
   'caddy-did-not-take': {
     kind: 'proof',
     message: 'Caddy did not take the new routes ({message}); the old ones were put back',
-    fix: 'caddy validate --config {file}',
+    fix: 'remove the cause that Caddy names (its log says more), then run the command again',
   },
   'device-not-ready': {
     kind: 'proof',
@@ -556,7 +568,7 @@ const table = {
     kind: 'refused',
     message:
       'nobody was seen on the old path of {service} for {held} s, but that was looked at only every {every} s: Caddy does not count all its requests',
-    fix: 'write "metrics" (a line of its own) into the global options of {file}, then: caddy reload --config {file}; where no Caddy route leads to it, or to one of its ports, nothing counts: onehop retire {service} --force',
+    fix: 'once onehop check says that Caddy runs its file: write "metrics" (a line of its own) into the global options of {file} and reload Caddy in the environment that its service has; where no Caddy route leads to it, or to one of its ports, nothing counts: onehop retire {service} --force',
   },
   'node-port-unlisted': {
     kind: 'refused',
@@ -583,7 +595,7 @@ const table = {
   'caddy-route-remains': {
     kind: 'refused',
     message: '{file}:{line} site {site} still goes to {upstream}',
-    fix: 'point that route at the device name (caddy adapt --config {file} shows it if the line is 0), reload, then ask again',
+    fix: 'point that route at the device name and see that Caddy runs it so, then ask again (line 0: it is in an imported file, or only in what Caddy runs)',
   },
   'caddy-removal-refused': {
     kind: 'refused',
@@ -599,6 +611,12 @@ const table = {
     kind: 'refused',
     message: 'without its route, requests for {site} would be answered by another one: {found}',
     fix: 'nothing was written; write "respond 410" in place of the reverse_proxy, if that is what is wanted',
+  },
+  'caddy-removal-unhides': {
+    kind: 'refused',
+    message:
+      'without its route, all that is left of site {site} comes from imported files, and Caddy no longer hides {file} from a file server there',
+    fix: 'nothing was written; add "hide {file}" to that file_server and see that Caddy runs it so, then ask again',
   },
   'caddy-place-gone': {
     kind: 'refused',

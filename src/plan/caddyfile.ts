@@ -149,8 +149,59 @@ export function whereabouts(text: string, site: string | undefined): string {
     blocks.find(({ sites }) => site !== undefined && sites.some((each) => sameSite(each, site))),
   )
   if (own !== undefined) return `line ${own}`
-  const open = lineOf(blocks.find(({ sites }) => sites.some((each) => each.includes('{'))))
-  return open === undefined ? 'no block has that address' : `line ${open} has an address with a placeholder`
+  const open = blocks.find(({ sites }) => sites.some((each) => each.includes('{')))
+  if (open === undefined) return 'no block has that address'
+  const placeholder = /\{[^}]*\}?/.exec(open.sites.join(' '))?.[0]
+  return `line ${lineOf(open)} has an address with the placeholder ${placeholder}`
+}
+
+/** The line of a block that has this address, where one of the block's addresses holds a variable of the environment. */
+export function variableAddressLine(text: string, site: string): number | undefined {
+  const block = siteBlocks(tokenize(text)).find(
+    ({ sites }) => sites.some((each) => sameSite(each, site)) && sites.some(hasVariable),
+  )
+  return block?.whole[0]?.line
+}
+
+/** Whether an address takes a part from the environment (`{$NAME}`): Caddy's JSON has another one then. */
+export const hasVariable = (address: string) => address.includes('{$')
+
+/** The paths and patterns that a Caddyfile imports, as written; its own snippets are none. */
+export function importPatterns(text: string): string[] {
+  const tokens = tokenize(text)
+  return tokens.flatMap((token, index) => {
+    const [before, named] = [tokens[index - 1], tokens[index + 1]]
+    const isDirective =
+      token.text === 'import' && (token.opensLine || isBrace(before, '{') || isBrace(before, '}'))
+    if (!isDirective || !named || named.opensLine) return []
+    return tokens.some(({ text: each }) => each === `(${named.text})`) ? [] : [named.text]
+  })
+}
+
+/** What the file servers of a config hide: paths, and among them the names of the Caddyfiles that they come from. */
+export function hiddenFiles(config: unknown): string[] {
+  if (!isBranch(config)) return []
+  const own =
+    config.handler === 'file_server' ? list(config.hide).filter((each) => typeof each === 'string') : []
+  return [...own, ...Object.values(config).flatMap(hiddenFiles)]
+}
+
+/** Stands for the file's own name where Caddy has adapted a text that is in no file. */
+export const namelessFile = './-'
+
+/**
+ * A copy of a config whose file servers hide `to` in place of these names, or none of them: so that two readings of one text
+ * under two names are equal.
+ */
+export function renameHidden(config: unknown, names: string[], to?: string): unknown {
+  if (Array.isArray(config)) return config.map((each) => renameHidden(each, names, to))
+  if (!isBranch(config)) return config
+  const kept = Object.entries(config).flatMap(([key, value]) => {
+    if (key !== 'hide' || config.handler !== 'file_server') return [[key, renameHidden(value, names, to)]]
+    const hidden = list(value).flatMap((each) => (names.includes(String(each)) ? (to ?? []) : [each]))
+    return hidden.length > 0 ? [[key, [...new Set(hidden)]]] : []
+  })
+  return Object.fromEntries(kept)
 }
 
 /** A site block: its addresses as written, the tokens between the braces (or up to the end, without braces), and all of them. */

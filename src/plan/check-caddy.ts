@@ -1,5 +1,6 @@
+import { caddyNotRunning } from './caddy-variables.ts'
 import { diffAdapted } from './caddyfile.ts'
-import { bad, failed, good, type Judge, wasRead } from './check-judge.ts'
+import { bad, good, type Judge, wasRead } from './check-judge.ts'
 import { selectServices } from './mesh.ts'
 import { countsRequests } from './request-counts.ts'
 
@@ -11,7 +12,9 @@ export const caddyChecks = {
   'caddy-file-valid': wasRead('caddy-file-valid'),
   'caddy-runs-file': ({ mesh, facts: { caddy } }) => {
     const [first] = diffAdapted(caddy.adapted, caddy.running)
-    return first ? failed('caddy-file-not-running', { file: mesh.caddy.file, path: first.path }) : good()
+    if (!first) return good()
+    const { variables = [] } = caddy
+    return { failure: caddyNotRunning({ ...mesh.caddy, path: first.path, variables }).toJSON() }
   },
   'caddy-counts': ({ mesh, facts: { caddy } }) => {
     const routed = selectServices(mesh).some(({ routes }) => Object.keys(routes).length > 0)

@@ -3,6 +3,7 @@ import type { RequestRecord } from '../journal-records.ts'
 import type { EngineApp } from '../systems/engine.ts'
 import type { Answer, Target } from '../systems/probes.ts'
 import type { Peer } from '../systems/tailscale.ts'
+import type { CaddyVariable } from './caddy-variables.ts'
 import type { CheckId } from './check-table.ts'
 import type { Snapshot } from './snapshot.ts'
 
@@ -20,7 +21,7 @@ export type CheckFacts = {
   /** By this machine's tailscaled: what it knows, and how a peer that exists is resolved. */
   peers?: Record<string, Peer>
   dns?: NonNullable<Snapshot['tailscaled']>['dns']
-  caddy: { version?: string; running?: unknown; adapted?: unknown }
+  caddy: { version?: string; running?: unknown; adapted?: unknown; variables?: CaddyVariable[] }
   /** Its app in the engine; null where the engine has none. */
   app?: EngineApp | null
   /** The engine that the worker uses; absent where no worker answers. */

@@ -331,7 +331,7 @@ export const checkTable = {
     otherwise: 'cross',
     before: true,
     needs: ['caddy-version', 'caddy-file-readable'],
-    codes: ['caddy-edit-refused'],
+    codes: ['caddy-edit-refused', 'caddy-variables-unknown'],
   },
   'caddy-runs-file': {
     group: 'caddy',
@@ -339,16 +339,16 @@ export const checkTable = {
     otherwise: 'cross',
     before: true,
     needs: ['caddy-answers', 'caddy-file-valid'],
-    codes: ['caddy-file-not-running'],
+    codes: ['caddy-file-not-running', 'caddy-variables-unknown'],
   },
   'caddy-counts': {
     group: 'caddy',
     title: 'Caddy counts requests, as retire asks',
     otherwise: 'warning',
     before: false,
-    needs: ['caddy-answers'],
+    needs: ['caddy-answers', 'caddy-runs-file'],
     why: 'Caddy counts no requests: without that, no old URL can be shown to be unused',
-    cure: 'write "metrics" (a line of its own) into the global options of {file}, then: caddy reload --config {file}',
+    cure: 'write "metrics" (a line of its own) into the global options of {file}, and reload Caddy in the environment that its service has',
   },
 
   'engine-answers': {
@@ -461,7 +461,7 @@ export const checkTable = {
     before: true,
     only: 'routed',
     needs: ['caddy-file-readable', 'journal-readable'],
-    codes: ['caddy-route-not-found'],
+    codes: ['caddy-route-not-found', 'caddy-address-variable'],
   },
   'ingress-free': {
     group: 'service',

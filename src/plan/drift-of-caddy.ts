@@ -1,6 +1,7 @@
 import type { RemovalState } from '../steps/remove-caddy-route.ts'
 import type { SwitchState } from '../steps/switch-caddy-routes.ts'
 import { blockingRoutes } from './blocking-routes.ts'
+import { caddyNotRunning } from './caddy-variables.ts'
 import { diffAdapted, sameSite, sameUpstream } from './caddyfile.ts'
 import type { DriftFacts, Finding, Standing } from './drift.ts'
 import { lookup } from './lookup.ts'
@@ -15,15 +16,10 @@ export function caddyDrift({ mesh, snapshot }: DriftFacts, standing: Standing[])
   const { caddy } = snapshot
   if (!caddy || standing.length === 0) return []
   const [difference] = diffAdapted(caddy.adapted, caddy.running)
-  const notRunning: Finding[] = difference
-    ? [
-        {
-          kind: 'caddy-not-running',
-          subject: 'caddy',
-          what: `Caddy does not run what ${mesh.caddy.file} says (first difference: ${difference.path})`,
-          cure: `look at it, then: caddy reload --config ${mesh.caddy.file}`,
-        },
-      ]
+  const { variables = [] } = caddy
+  const failure = difference && caddyNotRunning({ ...mesh.caddy, path: difference.path, variables })
+  const notRunning: Finding[] = failure
+    ? [{ kind: 'caddy-not-running', subject: 'caddy', what: failure.message, cure: failure.fix }]
     : []
   return [
     ...notRunning,

@@ -1,7 +1,8 @@
 import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
 import type { Entry } from '../journal-records.ts'
 import { accessOfService } from './access-of-service.ts'
-import { diffAdapted, whereabouts } from './caddyfile.ts'
+import { caddyNotRunning } from './caddy-variables.ts'
+import { diffAdapted, hasVariable, variableAddressLine, whereabouts } from './caddyfile.ts'
 import { certificatesPerWeek, certificatesSpent } from './certificates.ts'
 import { lookup } from './lookup.ts'
 import type { ClusterService, Mesh } from './mesh.ts'
@@ -198,16 +199,20 @@ function ingressProblems(service: ClusterService, snapshot: Snapshot): Failure[]
 function routeProblems(mesh: Mesh, service: ClusterService, snapshot: Snapshot): Failure[] {
   const { upstreams } = lookup(snapshot)
   if (!upstreams) return []
+  const { file } = mesh.caddy
+  const text = snapshot.caddy?.text ?? ''
   return routesOf(mesh, service).flatMap(({ site, from, to }) => {
+    const line = hasVariable(site) ? variableAddressLine(text, site) : undefined
+    if (line !== undefined) return [problem('caddy-address-variable', { file, line, site })]
     const present = [from, to].some((upstream) => upstreams({ site, upstream }).length > 0)
     return present
       ? []
       : [
           problem('caddy-route-not-found', {
-            file: mesh.caddy.file,
+            file,
             site,
             upstream: from,
-            where: whereabouts(snapshot.caddy?.text ?? '', site),
+            where: whereabouts(text, site),
           }),
         ]
   })
@@ -266,5 +271,7 @@ function dnsProblems({ tailscaled }: Snapshot): Failure[] {
 
 function caddyProblems(mesh: Mesh, { caddy }: Snapshot): Failure[] {
   const [first] = caddy ? diffAdapted(caddy.adapted, caddy.running) : []
-  return first ? [problem('caddy-file-not-running', { file: mesh.caddy.file, path: first.path })] : []
+  if (!first) return []
+  const variables = caddy?.variables ?? []
+  return [caddyNotRunning({ ...mesh.caddy, path: first.path, variables }).toJSON()]
 }

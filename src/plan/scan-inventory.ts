@@ -2,6 +2,7 @@ import type { Container } from '../systems/docker.ts'
 import type { ServiceFacts } from '../systems/kubernetes-facts.ts'
 import type { Listener } from '../systems/listeners.ts'
 import type { LocalTailnet } from '../systems/tailscale.ts'
+import type { CaddyVariable } from './caddy-variables.ts'
 
 /**
  * What is there before there is a mesh.yaml, as plain data. A part that could not be read is absent, and `unread` says why.
@@ -20,7 +21,14 @@ export type Inventory = {
   }
   docker?: Container[]
   /** `file` is where the Caddyfile is, or would be. */
-  caddy: { file: string; admin: string; text?: string; adapted?: unknown; running?: unknown }
+  caddy: {
+    file: string
+    admin: string
+    text?: string
+    adapted?: unknown
+    running?: unknown
+    variables?: CaddyVariable[]
+  }
   tailnet?: LocalTailnet & { from: string }
   listeners?: Listener[]
   unread: Unread[]

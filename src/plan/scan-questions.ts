@@ -1,4 +1,5 @@
 import type { ServiceFacts } from '../systems/kubernetes-facts.ts'
+import { hasVariable } from './caddyfile.ts'
 import type { Inventory, Spoken } from './scan-inventory.ts'
 import type { MappedPort } from './scan-port-maps.ts'
 import type { LocalRoute } from './scan-routes.ts'
@@ -123,17 +124,17 @@ export function obstacleQuestions(
 ): Question[] {
   if (obstacle === undefined) return []
   const place = line > 0 ? ` (line ${line})` : ''
-  const editable = line > 0
+  const moved = hasVariable(site)
+    ? `yes: write the value that Caddy's own environment has in place of the variable in ${caddy.file}, and that address in routes`
+    : line > 0
+      ? 'yes: add it to routes'
+      : `yes: write its reverse_proxy into a site block of ${caddy.file}, then add it to routes`
   return [
     {
       ask: `${site}${place} also leads to localhost:${port}, and is not in routes: ${obstacle}. Shall it move?`,
-      choices: [
-        'no: it stays on the port map, which can then not be retired',
-        editable
-          ? 'yes: add it to routes'
-          : `yes: write its reverse_proxy into a site block of ${caddy.file}, then add it to routes`,
-      ],
-      draft: [`routes: { ${JSON.stringify(site)}: ${to} }`],
+      choices: ['no: it stays on the port map, which can then not be retired', moved],
+      // With a variable in it, no move finds the site.
+      ...(!hasVariable(site) && { draft: [`routes: { ${JSON.stringify(site)}: ${to} }`] }),
     },
   ]
 }

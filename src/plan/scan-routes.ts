@@ -1,5 +1,5 @@
 import { caddyUpstreams } from './caddy-upstreams.ts'
-import { hostAndPort, sameUpstream } from './caddyfile.ts'
+import { hasVariable, hostAndPort, sameUpstream } from './caddyfile.ts'
 import type { Inventory } from './scan-inventory.ts'
 
 /**
@@ -31,7 +31,7 @@ export function localRoutes({ caddy, tailnet }: Inventory): { routes: LocalRoute
     const beside = sites
       .flatMap((each) => [...(bySite.get(siteKey(each)) ?? [])])
       .filter((each) => !sameUpstream(each, upstream))
-    const obstacle = obstacleOf({ site, line, upstream, port, beside: [...new Set(beside)] })
+    const obstacle = obstacleOf({ site, sites, line, upstream, port, beside: [...new Set(beside)] })
     const key = `${sites.join(' ')} ${port}`
     // Of two that lead to one port, the one that may not be switched decides.
     const known = routes.get(key)
@@ -49,14 +49,21 @@ function siteKey(site: string): string {
   return `${host} ${port}`
 }
 
+/** Whether a site, or another address of its block on another port, has a part that only Caddy's environment knows. */
+const isUncertain = (site: string, sites: string[]) =>
+  hasVariable(site) ||
+  sites.some((each) => hasVariable(each) && hostAndPort(each).port !== hostAndPort(site).port)
+
 function obstacleOf({
   site,
+  sites,
   line,
   upstream,
   port,
   beside,
 }: {
   site: string
+  sites: string[]
   line: number
   upstream: string
   port: number
@@ -68,7 +75,13 @@ function obstacleOf({
           'it comes by an import, a snippet or another form, and onehop edits only what stands in a site block',
         ]
       : []),
-    ...(site.includes('{') ? ['its address holds a placeholder, so that it cannot be proven'] : []),
+    ...(isUncertain(site, sites)
+      ? [
+          'its address holds a placeholder for a variable of the environment, so that onehop cannot tell which site of Caddy it is',
+        ]
+      : site.includes('{')
+        ? ['its address holds a placeholder, so that it cannot be proven']
+        : []),
     ...(sameUpstream(upstream, `localhost:${port}`)
       ? []
       : [`it is written as ${upstream}, and onehop looks for localhost:${port}`]),

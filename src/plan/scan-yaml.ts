@@ -1,8 +1,10 @@
+import { type CaddyVariable, namedVariables } from './caddy-variables.ts'
 import { diffAdapted } from './caddyfile.ts'
 import type { Found } from './scan.ts'
 import { beside, comment, question, scalar, width } from './scan-comments.ts'
 import type { FoundHost } from './scan-hosts.ts'
 import type { Inventory } from './scan-inventory.ts'
+import type { Question } from './scan-questions.ts'
 import type { FoundService, Probe } from './scan-service.ts'
 
 /**
@@ -109,7 +111,7 @@ function credentials(who: string): string[] {
   ]
 }
 
-function caddyLines({ caddy: { file, admin, text, adapted, running } }: Inventory): string[] {
+function caddyLines({ caddy: { file, admin, text, adapted, running, variables } }: Inventory): string[] {
   const entries = [
     `file: ${scalar(file)}`,
     ...(admin === 'http://localhost:2019' ? [] : [`admin: ${scalar(admin)}`]),
@@ -122,18 +124,29 @@ function caddyLines({ caddy: { file, admin, text, adapted, running } }: Inventor
           choices: ['file: its path'],
         })
       : []),
-    ...(drift
-      ? question({
-          ask: `Caddy runs another config than this file (${drift.path}). Which one is right?`,
-          choices: [
-            'the file: caddy reload',
-            'what runs: correct the file',
-            'both: another file is loaded; name that one',
-          ],
-        })
-      : []),
+    ...(drift ? question(driftQuestion(file, drift.path, variables ?? [])) : []),
     `caddy: { ${entries.join(', ')} }`,
   ]
+}
+
+/** Whether the file is right cannot be known from here, so that no choice makes Caddy load it. */
+function driftQuestion(file: string, path: string, variables: CaddyVariable[]): Question {
+  if (variables.length > 0)
+    return {
+      ask: `With the values that they have here, this file is not what Caddy runs (${path}). What does Caddy's own environment have for ${namedVariables(file, variables)}?`,
+      choices: [
+        'the values are known: give the same ones to scan and to the worker, then scan again',
+        'they are the same here: the file and what Caddy runs differ in something else; make them equal',
+      ],
+    }
+  return {
+    ask: `Caddy runs another config than this file (${path}). Which one is right?`,
+    choices: [
+      'the file: see that Caddy runs it, then scan again',
+      'what runs: correct the file',
+      'both: another file is loaded; name that one',
+    ],
+  }
 }
 
 function engineLines({ engine }: Found): string[] {

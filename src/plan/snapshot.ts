@@ -3,6 +3,7 @@ import type { Entry } from '../journal-records.ts'
 import type { IngressFacts } from '../systems/ingresses.ts'
 import type { OperatorFacts, ProxyFacts, ServiceFacts } from '../systems/kubernetes-facts.ts'
 import type { Device, Peer } from '../systems/tailscale.ts'
+import type { CaddyVariable } from './caddy-variables.ts'
 
 /**
  * What is there, as plain data: all that a plan is made of. A part that could not be read is absent, and its failure is in
@@ -34,7 +35,14 @@ export type Snapshot = {
     /** What both resolvers of this machine say of a peer that exists: its addresses, or an error's text. */
     dns?: { name: string; expected: string[]; magicDns: string[] | string; system: string[] | string }
   }
-  caddy?: { version: string; text: string; adapted: unknown; running: unknown }
+  /** `variables`: those of the file's own environment, where Caddy runs something else than `adapted`. */
+  caddy?: {
+    version: string
+    text: string
+    adapted: unknown
+    running: unknown
+    variables?: CaddyVariable[]
+  }
   journal: Entry[]
   failures: Unread[]
 }

@@ -41,7 +41,7 @@ export async function lookForChecks(
       lookAtPaths(asking, services, { state, tailscaled }),
       tailscaled,
     ])
-  const { text, version, adapted, running } = caddy
+  const { text, version, adapted, running, variables } = caddy
   return {
     snapshot: {
       ...(cluster && { cluster }),
@@ -56,7 +56,7 @@ export async function lookForChecks(
     keyFiles,
     ...(sharedClient !== undefined && { sharedClient }),
     ...local,
-    caddy: { ...(version !== undefined && { version }), adapted, running },
+    caddy: { ...(version !== undefined && { version }), ...(variables && { variables }), adapted, running },
     ...(app !== undefined && { app }),
     ...(worker && { worker }),
     paths,
@@ -277,7 +277,7 @@ async function lookAtCaddy({ mesh, systems, ask }: Asking) {
     ),
     ask(unread, async () => (await systems.caddy.readFile()).text),
   ])
-  const adapted =
+  const meaning =
     text === undefined || version === undefined
       ? undefined
       : await ask(
@@ -286,9 +286,9 @@ async function lookAtCaddy({ mesh, systems, ask }: Asking) {
             late: (message) => new OnehopError('caddy-edit-refused', { file, message }),
             patience: patient,
           },
-          () => systems.caddy.adapt(text),
+          () => systems.caddy.compareFile(running),
         )
-  return { running, version, text, adapted }
+  return { running, version, text, adapted: meaning?.adapted, variables: meaning?.variables }
 }
 
 async function lookAtEngine({ mesh, systems, ask }: Asking) {

@@ -1,5 +1,5 @@
 import { OnehopError } from '../errors.ts'
-import { adaptedDials, sameSite, sameUpstream, whereabouts } from '../plan/caddyfile.ts'
+import { adaptedDials, namelessFile, sameSite, sameUpstream, whereabouts } from '../plan/caddyfile.ts'
 import { shown } from '../plan/json.ts'
 import { judgeRemoval } from '../plan/judge-removal.ts'
 import type { ClusterService, Mesh } from '../plan/mesh.ts'
@@ -19,7 +19,7 @@ export const removeCaddyRoute = {
     const wanted = routesOf(mesh, service)
     if (wanted.length === 0) return { file, removed: false, routes: [] }
     const { text } = await caddy.readFile()
-    const adapted = await caddy.adapt(text)
+    const adapted = await caddy.adaptFile()
     const routes = wanted.map(({ site, to }) => {
       try {
         return findRoute(text, {
@@ -51,8 +51,8 @@ export const removeCaddyRoute = {
   /**
    * Compare-and-swap of several services' routes at once: out of the file. `restoreCaddyRoutes` is the way back.
    *
-   * @throws OnehopError changed-by-others, caddy-removal-unexpected, caddy-removal-leaks, caddy-file-not-running,
-   *   caddy-edit-refused, caddy-did-not-take
+   * @throws OnehopError changed-by-others, caddy-removal-unexpected, caddy-removal-leaks, caddy-removal-unhides,
+   *   caddy-file-not-running, caddy-variables-unknown, caddy-edit-refused, caddy-did-not-take
    */
   async write({ caddy }: Systems, states: RemovalState[]): Promise<{ reloaded: boolean }> {
     const routes = states.flatMap((each) => each.routes)
@@ -71,6 +71,8 @@ function refuse(routes: RouteRemoval[], wrong: ReturnType<typeof judgeRemoval>):
   const { file, site } = first
   const { path, before, after, leaks } = wrong
   if (leaks) throw new OnehopError('caddy-removal-leaks', { file, site: shown(before), found: shown(after) })
+  if (/\/hide(\/\d+)?$/.test(path) && String(before).includes(namelessFile))
+    throw new OnehopError('caddy-removal-unhides', { file, site })
   const found = `${JSON.stringify(before) ?? 'nothing'} -> ${JSON.stringify(after) ?? 'nothing'}`.slice(
     0,
     300,

@@ -4,8 +4,8 @@ import { diffAdapted } from '../plan/caddyfile.ts'
 import { callHttp } from './http-call.ts'
 
 /**
- * Caddy's admin API, as far as it is needed: what runs, and a new config as a whole. `file` is only for messages; `call` is
- * handed in where an answer is to be lost.
+ * Caddy's admin API, as far as it is needed: what runs, and a new config as a whole. `file` is where a new config comes from;
+ * `call` is handed in where an answer is to be lost.
  */
 export function createCaddyAdmin({ admin, file, call = callByHttp }: Options) {
   /** What Caddy runs now, as its own JSON. A change of the config restarts the admin listener, so a reset is asked again. */
@@ -24,12 +24,12 @@ export function createCaddyAdmin({ admin, file, call = callByHttp }: Options) {
   }
 
   /**
-   * Makes Caddy run `config`. Equal to what runs already, it reloads nothing.
+   * Makes Caddy run `config`, which is that of its Caddyfile `name`. Equal to what runs already, it reloads nothing.
    *
    * @throws OnehopError caddy-did-not-take, with Caddy's own reason; what ran before runs on
    */
-  async function load(config: unknown): Promise<void> {
-    const post = () => call(admin, 'POST', '/load', JSON.stringify(config))
+  async function load(config: unknown, name = file): Promise<void> {
+    const post = () => call(admin, 'POST', '/load', JSON.stringify(config), sourceHeaders(name))
     const { status, body } = await post()
       // The answer can be lost although the config was taken: look before trying again.
       .catch(async (thrown: unknown) =>
@@ -59,6 +59,16 @@ export function createCaddyAdmin({ admin, file, call = callByHttp }: Options) {
 
 type Options = { admin: string; file: string; call?: typeof callByHttp }
 
+/**
+ * What `caddy reload` sends with a config: without it Caddy forgets which file it has read, and SIGUSR1 reloads nothing any
+ * more. A header is bytes, and a name that cannot be one is left out.
+ */
+function sourceHeaders(name: string): Record<string, string> {
+  const bytes = Buffer.from(name).toString('latin1')
+  if (/[^\t\x20-\x7e\x80-\xff]/.test(bytes)) return {}
+  return { 'caddy-config-source-file': bytes, 'caddy-config-source-adapter': 'caddyfile' }
+}
+
 /** Caddy's last log line in words: errors come as a JSON log line, as JSON of the admin API, or as plain text. */
 export function reasonIn(output: string): string {
   const last = output.trim().split('\n').at(-1) ?? ''
@@ -71,12 +81,22 @@ export function reasonIn(output: string): string {
 }
 
 /** Not a pooled socket: each change of the config resets them. A reload waits for whatever the new config has to set up. */
-const callByHttp = (admin: string, method: string, path: string, body?: string): Promise<Answer> =>
+const callByHttp = (
+  admin: string,
+  method: string,
+  path: string,
+  body?: string,
+  source: Record<string, string> = {},
+): Promise<Answer> =>
   callHttp(new URL(path, admin), {
     method,
     ...(body !== undefined && {
       body,
-      headers: { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) },
+      headers: {
+        ...source,
+        'content-type': 'application/json',
+        'content-length': String(Buffer.byteLength(body)),
+      },
     }),
   }).then(({ status, text }) => ({ status, body: text }))
 

@@ -1,22 +1,25 @@
 import { createHash } from 'node:crypto'
-import { basename, dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { type Disk, realDisk, removeDrafts, replaceFile } from '../disk.ts'
 import { messageOf, OnehopError } from '../errors.ts'
+import { type CaddyVariable, caddyNotRunning } from '../plan/caddy-variables.ts'
 import {
   adaptedDials,
   diffAdapted,
   findUpstreams,
+  hasVariable,
   judgeEdit,
   type Route,
   replaceDials,
   replaceUpstreams,
   sameUpstream,
   type Upstream,
+  variableAddressLine,
   whereabouts,
 } from '../plan/caddyfile.ts'
-import { createCaddyAdmin, reasonIn } from './caddy-admin.ts'
-import { runProgram } from './run-program.ts'
+import { type CaddyAdapter, createCaddyAdapter, type FileName } from './caddy-adapter.ts'
+import { createCaddyAdmin } from './caddy-admin.ts'
+import { readVariables } from './caddy-imports.ts'
 
 /** A route as it stands in the file: `upstream` is its host:port as written, to be given as `to` when it is undone. */
 export type FoundRoute = Route & { current: 'from' | 'to'; upstream: string; line: number }
@@ -29,39 +32,19 @@ export type FoundRoute = Route & { current: 'from' | 'to'; upstream: string; lin
  */
 export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, server, adapter }: Options) {
   const { running, load } = server ?? createCaddyAdmin({ admin, file })
-  const adaptUnlocked = adapter ?? adaptByBinary
+  const { version, readsStdin, adaptFile, adaptAs, adaptText, withoutOwnName } = adapterOf()
 
-  /** `caddy adapt`. Imports are relative to the folder of the name that Caddy is given, which may be a symlink. */
-  async function adaptByBinary(text: string): Promise<unknown> {
-    const draft = join(dirname(file), `.${basename(file)}.onehop-adapt`)
-    try {
-      await disk.writeFile(draft, text, { mode: 0o600 }).catch(unreadable)
-      return await adaptPath(draft)
-    } finally {
-      await disk.rm(draft, { force: true }).catch(unreadable)
+  function adapterOf(): CaddyAdapter {
+    const real = createCaddyAdapter({ file, bin, disk })
+    if (!adapter) return real
+    const adaptAs = async () => adapter((await disk.readFile(file)).toString('utf8'))
+    return {
+      ...{ ...real, adaptAs, adaptText: adapter },
+      readsStdin: async () => true,
+      adaptFile: async () => ({ adapted: await adaptAs(), name: { config: file } }),
+      withoutOwnName: async (config) => config,
     }
   }
-
-  async function adaptPath(path: string): Promise<unknown> {
-    const { exitCode, stdout, stderr, failed, message } = await run([
-      'adapt',
-      '--config',
-      path,
-      '--adapter',
-      'caddyfile',
-    ])
-    if (!failed) return JSON.parse(stdout)
-    if (exitCode === undefined) throw missing(message)
-    throw new OnehopError('caddy-edit-refused', { file, message: reasonIn(stderr).replaceAll(path, file) })
-  }
-
-  const run = (args: string[]) =>
-    runProgram(bin, args).catch((thrown: unknown) => {
-      throw missing(`${bin} ${args[0]}: ${messageOf(thrown)}`, thrown)
-    })
-
-  const missing = (message: string, cause?: unknown) =>
-    new OnehopError('caddy-missing', { bin, message: message.split('\n')[0] ?? '' }, { cause })
 
   /** @returns the text (exact: a file that is not UTF-8 is refused), its hash, and the real file behind a symlink */
   async function readCaddyfile(): Promise<Caddyfile> {
@@ -106,12 +89,27 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     return tidied().finally(() => (lost ? undefined : release()))
   }
 
+  /** For what only reads: a Caddy that needs a draft in the folder has one draft at a time there. */
+  const reading = async <T>(work: () => Promise<T>): Promise<T> =>
+    (await readsStdin()) ? work() : locked(work)
+
+  /** What the file means to Caddy, beside what Caddy runs. */
+  async function notRunning(path: string): Promise<OnehopError> {
+    return caddyNotRunning({ file, admin, path, variables: await readVariables(disk, file) })
+  }
+
+  function refuseVariable(text: string, site: string): void {
+    const line = variableAddressLine(text, site)
+    if (line !== undefined) throw new OnehopError('caddy-address-variable', { file, line, site })
+  }
+
   /** Where each route stands. One route's tokens must be written alike, or an undo could not tell them apart. */
   async function locate(
     text: string,
     routes: Route[],
-    { force, gone }: SwitchFlags = {},
+    { force, gone, name }: EditFlags = {},
   ): Promise<Located[]> {
+    for (const { site } of routes) if (hasVariable(site)) refuseVariable(text, site)
     const located = routes.map((route) => {
       const all = findUpstreams(text, { site: route.site })
       const tokens = all.filter(
@@ -124,7 +122,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
         : { route, froms: [route.from], all, tokens }
     })
     const absent = located.filter(({ tokens }) => tokens.length === 0)
-    const adapted = absent.length > 0 ? await adaptUnlocked(text) : undefined
+    const adapted = absent.length > 0 ? await adaptText(text, name) : undefined
     for (const { route, all } of absent) {
       const { site, from, to } = route
       const hidden = adaptedDials(adapted, site).some(
@@ -152,7 +150,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
   }
 
   /** A text with its routes switched, and whether Caddy's JSON before and after differ by that alone. */
-  async function switched(text: string, wanted: Route[], flags: SwitchFlags) {
+  async function switched(text: string, wanted: Route[], flags: EditFlags) {
     const located = await locate(text, wanted, flags)
     const edits = located.flatMap(({ route: { to }, tokens }) =>
       tokens.flatMap((token) => (sameUpstream(token.upstream, to) ? [] : [{ ...token, to }])),
@@ -175,24 +173,36 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     stillOurs: () => void,
   ): Promise<Switched> {
     const before = await readCaddyfile()
-    const { text, located, edits, judge } = await switched(before.text, wanted, options)
     const ran = await running()
-    const adapted = await adaptUnlocked(text)
-    judge(edits.length > 0 ? await adaptUnlocked(before.text) : adapted, adapted)
+    const { adapted: asItStands, name } = await adaptFile(ran)
+    const { text, located, edits, judge } = await switched(before.text, wanted, { ...options, name })
+    const after = await adaptText(text, name)
+    const first = edits.length > 0 ? await adaptText(before.text, name) : after
+    judge(first, after)
 
-    // What Caddy runs, with our own dials moved: equal to the new file, also when an earlier attempt was killed between
-    // writing and loading, unless somebody else has edited the file and not reloaded.
-    const target = replaceDials(
-      ran,
-      located.flatMap(({ route, froms, sites }) => froms.map((from) => ({ ...route, from, sites }))),
+    const moves = located.flatMap(({ route, froms, sites }) =>
+      froms.map((from) => ({ ...route, from, sites })),
     )
-    const [drift] = options.expectRunning ? diffAdapted(adapted, target) : []
-    if (drift) throw new OnehopError('caddy-file-not-running', { file, path: drift.path })
+    // What Caddy runs, with our own dials moved.
+    const target = replaceDials(ran, moves)
+    if (options.expectRunning) {
+      // What is loaded must be what the new file means.
+      const [unmeant] = diffAdapted(after, replaceDials(first, moves))
+      if (unmeant) for (const { route } of located) refuseVariable(before.text, route.site)
+      refuseUnmeant(unmeant)
+      // Also equal when an earlier attempt was killed between writing and loading, unless somebody else has edited the file
+      // and not reloaded.
+      const [drift] = diffAdapted(replaceDials(asItStands, moves), target)
+      if (drift) throw await notRunning(drift.path)
+    }
 
     stillOurs()
     if (!(await stillRuns(ran)) || !(await replaceUnchanged(before, text)))
       return switchUnlocked(wanted, options, stillOurs)
-    return { changed: edits.length, reloaded: await loadOrPutBack(target, { before, text, ran }) }
+    return {
+      changed: edits.length,
+      reloaded: await loadOrPutBack(async () => target, { before, text, ran, name }),
+    }
   }
 
   async function editUnlocked(
@@ -202,27 +212,28 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
   ): Promise<Switched> {
     const { backs, expectRunning, sites } = options
     const before = await readCaddyfile()
-    const adaptedBefore = await adaptUnlocked(before.text)
-    let [text, adapted] = [before.text, adaptedBefore]
+    const ran = await running()
+    const { adapted: asItStands, name } = await adaptFile(ran)
+    const bare = await withoutOwnName(ran)
+    let [text, adapted] = [before.text, await adaptText(before.text, name)]
     for (const edit of edits) {
-      const edited = await edit(text)
+      const edited = await edit(text, name)
       if (edited.text === text) continue
-      const after = await adaptUnlocked(edited.text)
+      const after = await adaptText(edited.text, name)
       edited.judge(adapted, after)
       ;[text, adapted] = [edited.text, after]
     }
-    const ran = await running()
+    const runsText = async (meaning: unknown) => isDeepStrictEqual(bare, await withoutOwnName(meaning))
     const runs = async () => {
-      if (isDeepStrictEqual(ran, adaptedBefore) || isDeepStrictEqual(ran, adapted)) return true
+      if (isDeepStrictEqual(ran, asItStands) || (await runsText(adapted))) return true
       // An attempt that was killed between writing and loading.
       const earlier = text === before.text ? backs.map((back) => back(text)) : []
       for (const each of new Set(earlier))
-        if (each !== undefined && isDeepStrictEqual(ran, await adaptUnlocked(each))) return true
+        if (each !== undefined && (await runsText(await adaptText(each, name)))) return true
       return false
     }
-    const drift = (await runs()) ? undefined : (diffAdapted(adaptedBefore, ran)[0]?.path ?? '/')
-    const driftError = () => new OnehopError('caddy-file-not-running', { file, path: drift ?? '' })
-    if (drift !== undefined && expectRunning) throw driftError()
+    const drift = (await runs()) ? undefined : (diffAdapted(asItStands, ran)[0]?.path ?? '/')
+    if (drift !== undefined && expectRunning) throw await notRunning(drift)
     // Nothing to write, and Caddy runs what this is about: what else is not loaded yet is no matter.
     const runsSite = (site: string) => isDeepStrictEqual(adaptedDials(ran, site), adaptedDials(adapted, site))
     if (drift !== undefined && text === before.text && sites.length > 0 && sites.every(runsSite))
@@ -232,9 +243,14 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     if (!(await stillRuns(ran)) || !(await replaceUnchanged(before, text)))
       return editUnlocked(edits, options, stillOurs)
     // Loading the file would also carry out an edit that somebody else has not loaded yet.
-    if (drift !== undefined) throw driftError()
+    if (drift !== undefined) throw await notRunning(drift)
+    const written = async () => {
+      const target = await adaptAs(name, ran)
+      if (isDeepStrictEqual(await withoutOwnName(target), await withoutOwnName(adapted))) return target
+      throw new Error('it reads the written file in another way than the text that was judged')
+    }
     const changed = text === before.text ? 0 : 1
-    return { changed, reloaded: await loadOrPutBack(adapted, { before, text, ran }) }
+    return { changed, reloaded: await loadOrPutBack(written, { before, text, ran, name }) }
   }
 
   /** What is loaded is made of what ran: a reload by somebody else since then would be lost. */
@@ -246,16 +262,14 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     return text === before.text ? unchanged() : replaceFile(disk, before, text, unchanged).catch(unreadable)
   }
 
-  /** Makes Caddy run `target`, or puts file and config back; whether that took a reload. */
-  async function loadOrPutBack(
-    target: unknown,
-    { before, text, ran }: { before: Caddyfile; text: string; ran: unknown },
-  ): Promise<boolean> {
-    if (isDeepStrictEqual(target, ran)) return false
+  /** Makes Caddy run what the written file means, or puts file and config back; whether that took a reload. */
+  async function loadOrPutBack(written: () => Promise<unknown>, back: Back): Promise<boolean> {
     try {
-      await load(target)
+      const target = await written()
+      if (isDeepStrictEqual(target, back.ran)) return false
+      await load(target, back.name.config)
     } catch (thrown) {
-      throw await putBack(thrown, { before, text, ran })
+      throw await putBack(thrown, back)
     }
     return true
   }
@@ -270,10 +284,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     })
   }
 
-  async function putBack(
-    thrown: unknown,
-    { before, text, ran }: { before: Caddyfile; text: string; ran: unknown },
-  ): Promise<unknown> {
+  async function putBack(thrown: unknown, { before, text, ran, name }: Back): Promise<unknown> {
     const message = thrown instanceof OnehopError ? String(thrown.details.message) : messageOf(thrown)
     const problems: string[] = []
     const failed = (what: string) => (error: unknown) => void problems.push(`${what}: ${messageOf(error)}`)
@@ -282,7 +293,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
       failed('the file could not be put back'),
     )
     if (back === false) problems.push('the file was edited meanwhile and stays as it is')
-    await load(ran).catch(failed('the old config could not be loaded'))
+    await load(ran, name.config).catch(failed('the old config could not be loaded'))
     return new OnehopError(
       'caddy-did-not-take',
       { file, message: [message, ...problems].join('; but ') },
@@ -295,28 +306,25 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     load,
     readFile: readCaddyfile,
 
-    /** Caddy's JSON for a Caddyfile's text. @throws OnehopError caddy-edit-refused with Caddy's own message and line */
-    adapt: (text: string): Promise<unknown> => locked(() => adaptUnlocked(text)),
+    version,
 
-    /** Caddy's JSON for the file as it stands. Unlike `adapt` it needs no right to write in the file's folder. */
-    adaptFile: (): Promise<unknown> => adaptPath(file),
+    /**
+     * Caddy's JSON for a text in the file's folder, with `namelessFile` for the file's own name.
+     *
+     * @throws OnehopError caddy-edit-refused with Caddy's own message and line, caddy-variables-unknown
+     */
+    adapt: (text: string): Promise<unknown> => reading(() => adaptText(text)),
 
-    /** The version of the binary, like 2.11.9. @throws OnehopError caddy-too-old below 2.8, caddy-missing */
-    async version(): Promise<string> {
-      const ask = async (command: string) => {
-        const ran = await run([command])
-        if (ran.failed) throw missing(ran.message)
-        return ran
-      }
-      const short = (await ask('version')).stdout
-      // A Caddy built by `go install` calls its version "unknown", but knows its module.
-      const text = /^v?\d/.test(short)
-        ? short
-        : (/^mod\t\S+\t(\S+)/m.exec((await ask('build-info')).stdout)?.[1] ?? short)
-      const [, found = text, major = 0, minor = 0] = /^v?((\d+)\.(\d+)[^\s]*)/.exec(text) ?? []
-      if (Number(major) * 1000 + Number(minor) < 2008)
-        throw new OnehopError('caddy-too-old', { found, expected: '2.8 or later' })
-      return found
+    /** Caddy's JSON for the file as it stands. @throws OnehopError caddy-edit-refused, caddy-variables-unknown, caddy-missing */
+    adaptFile: async (): Promise<unknown> => (await adaptFile()).adapted,
+
+    /**
+     * The same beside what Caddy runs (`ran`), under the name by which Caddy has read the file for that. Where the two differ,
+     * `variables` are those of the environment that may be the reason.
+     */
+    async compareFile(ran: unknown): Promise<FileMeaning> {
+      const { adapted } = await adaptFile(ran)
+      return { adapted, variables: isDeepStrictEqual(adapted, ran) ? [] : await readVariables(disk, file) }
     },
 
     /**
@@ -335,8 +343,8 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
         return found.map((token) => ({ ...token, to }))
       })
       const after = replaceUpstreams(before, tokens)
-      await locked(async () =>
-        refuseUnmeant(judgeEdit(await adaptUnlocked(before), await adaptUnlocked(after), tokens)),
+      await reading(async () =>
+        refuseUnmeant(judgeEdit(await adaptText(before), await adaptText(after), tokens)),
       )
       return {
         before,
@@ -348,7 +356,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     /** Each route as it stands in the file. @throws OnehopError caddy-route-not-found, caddy-route-not-in-file, caddy-tokens-changed */
     async readRoutes(routes: Route[]): Promise<FoundRoute[]> {
       const { text } = await readCaddyfile()
-      const located = await locked(() => locate(text, routes))
+      const located = await reading(() => locate(text, routes))
       return located.flatMap(({ route, first }) =>
         first
           ? {
@@ -378,8 +386,8 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     /** The same switch as a part of a larger edit, for `editFile`. */
     switchEdit:
       (routes: Route[], flags: Omit<SwitchFlags, 'expectRunning'> = {}): FileEdit =>
-      (text) =>
-        switched(text, routes, flags),
+      (text, name) =>
+        switched(text, routes, { ...flags, ...(name && { name }) }),
 
     /**
      * Any other edits of the file, one after the other, with one write and one reload for all of them. Each is judged alone
@@ -409,13 +417,14 @@ type Options = {
   adapter?: (text: string) => Promise<unknown>
 }
 /** One edit: it gives its own result back unchanged, and `judge` throws if Caddy's JSON differs by more than was meant. */
-export type FileEdit = (text: string) => Edited | Promise<Edited>
+export type FileEdit = (text: string, name?: FileName) => Edited | Promise<Edited>
 type Edited = { text: string; judge: (before: unknown, after: unknown) => void }
 type EditOptions = {
   backs?: Array<(text: string) => string | undefined>
   expectRunning?: boolean
   sites?: string[]
 }
+export type FileMeaning = { adapted: unknown; variables: CaddyVariable[] }
 export type Switched = { changed: number; reloaded: boolean }
 export type PreviewEdit = { from: string; to: string; site?: string | undefined }
 export type Preview = {
@@ -424,6 +433,9 @@ export type Preview = {
   changed: Array<{ site: string; line: number; from: string; to: string }>
 }
 export type SwitchFlags = { expectRunning?: boolean; force?: boolean; gone?: boolean }
+/** What was there before an edit, and what was written. */
+type Back = { before: Caddyfile; text: string; ran: unknown; name: FileName }
+type EditFlags = SwitchFlags & { name?: FileName }
 /** `sites`: those of the block that it stands in. One without a token is gone from the file. */
 type Located = { route: Route; froms: string[]; tokens: Upstream[]; first?: Upstream; sites: string[] }
 type Caddyfile = {

@@ -147,16 +147,18 @@ async function readCaddy({ caddyfile, caddyAdmin }: Asked, part: Part): Promise<
   const admin = caddyAdmin ?? 'http://localhost:2019'
   const file = caddyfile === undefined ? usualCaddyfile() : resolve(caddyfile)
   const caddy = createCaddy({ file, admin })
-  const [text, adapted, running] = await Promise.all([
+  const [text, running] = await Promise.all([
     part('the Caddyfile', async () => (await caddy.readFile()).text),
-    existsSync(file) ? part('what the Caddyfile means (caddy adapt)', () => caddy.adaptFile()) : undefined,
     part('what Caddy runs', () => caddy.running()),
   ])
+  const meaning = existsSync(file)
+    ? await part('what the Caddyfile means (caddy adapt)', () => caddy.compareFile(running))
+    : undefined
   return {
     file: short(file),
     admin,
     ...(text !== undefined && { text }),
-    ...(adapted !== undefined && { adapted }),
+    ...meaning,
     ...(running !== undefined && { running }),
   }
 }

@@ -16,13 +16,14 @@ const grace = 2000
  * @throws NoAnswer after `deadline`
  */
 export async function runProgram(file: string, args: string[], asked: Run = {}): Promise<Ran> {
-  const { deadline = programDeadline, writes = false, input, env } = asked
+  const { deadline = programDeadline, writes = false, input, env, cwd } = asked
   const child = execa(file, args, {
     reject: false,
     detached: true,
     cleanup: false,
     ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
     ...(env && { env }),
+    ...(cwd !== undefined && { cwd }),
   })
   const group: Group = { pid: child.pid, signal: writes ? 'SIGTERM' : 'SIGKILL' }
   running.add(group)
@@ -60,6 +61,7 @@ export type Run = {
   /** What it reads; without it, nothing. */
   input?: string
   env?: Record<string, string>
+  cwd?: string
 }
 
 /** `exitCode` is absent where it could not be started or a signal has ended it; `message` says how it failed. */

@@ -130,19 +130,12 @@ async function readTailscaled(
 
 /** Each of its questions is asked, so that everything that is wrong is named at once. */
 async function readCaddy({ caddy }: Systems, read: Read): Promise<Snapshot['caddy']> {
-  const adapted = async () => {
-    const [version, file] = await Promise.all([
-      read('caddy', () => caddy.version()),
-      read('caddy', () => caddy.readFile()),
-    ])
-    if (version === undefined || !file) return undefined
-    const { text } = file
-    const meaning = await read('caddy', async () => ({ adapted: await caddy.adapt(text) }))
-    return meaning && { version, text, ...meaning }
-  }
-  const [file, admin] = await Promise.all([
-    adapted(),
+  const [version, file, admin] = await Promise.all([
+    read('caddy', () => caddy.version()),
+    read('caddy', () => caddy.readFile()),
     read('caddy', async () => ({ running: await caddy.running() })),
   ])
-  return file && admin && { ...file, ...admin }
+  if (version === undefined || !file || !admin) return undefined
+  const meaning = await read('caddy', () => caddy.compareFile(admin.running))
+  return meaning && { version, text: file.text, ...admin, ...meaning }
 }

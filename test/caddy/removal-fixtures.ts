@@ -67,6 +67,11 @@ export const editedRoutes: Edited[] = [
   whole('indented-with-blanks-and-tabs', 'a.net', 1, 3),
   whole('handle-errors', 'a.net', 1, 6),
   whole('global-options-and-named-routes', 'a.net', 22, 24),
+  whole('file-server-beside', 'a.net', 1, 3),
+  directive('file-server-in-handle-path', 'a.net', [7, 7]),
+  directive('file-server-in-a-snippet', 'a.net', [10, 10]),
+  whole('php-beside', 'a.net', 6, 8),
+  whole('env-in-another-site', 'a.net', 4, 6),
 ]
 
 type Refused = { fixture: string; site: string; upstream: string; code: string; line?: number }
@@ -122,6 +127,11 @@ export const switchedRoutes = [
   switched('two-upstreams', 'a.net', 2),
   switched('opens-on-the-same-line', 'a.net', 1),
   switched('next-site-on-the-last-line', 'a.net', 2),
+  switched('file-server-beside', 'a.net', 2),
+  switched('file-server-in-handle-path', 'a.net', 7),
+  switched('file-server-in-a-snippet', 'a.net', 10),
+  switched('php-beside', 'a.net', 7),
+  switched('env-in-another-site', 'a.net', 5),
 ]
 /** Those whose upstream stands where no edit of a token would find it. */
 export const unswitchable = refusedRoutes.filter(({ code }) => code === 'caddy-route-not-found')

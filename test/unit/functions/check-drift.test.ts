@@ -44,7 +44,7 @@ async function strangersWorld({ webhook, books }: { webhook?: () => Promise<void
     caddy: {
       version: async () => '2.11.0',
       readFile: async () => ({ text: '' }),
-      adapt: async () => ({}),
+      compareFile: async () => ({ adapted: {}, variables: [] }),
       running: async () => ({}),
     },
     webhook: { post: webhook },

@@ -262,6 +262,7 @@ const cases: Case[] = [
   ['rule-for-all policy', (f) => withPolicy(f, (text) => text.replace('"grants": [\n', '"grants": [\n    {"src": ["*"], "dst": ["*"], "ip": ["*"]},\n')), /lets everything reach everything/, false],
   ['policy-test-gone redis', (f) => withPolicy(f, without(/"accept".*onehop: redis/)), /has lost the test/, true],
   ['caddy-not-running caddy', (f) => { f.snapshot.caddy.running = { a: 2 } }, /first difference: \/a/, false],
+  ['caddy-not-running caddy', (f) => { Object.assign(f.snapshot.caddy, { running: { a: 2 }, variables: [{ name: 'UP', file: '/Caddyfile', line: 3, isSet: false, hasDefault: false }] }) }, /\{\$UP\} \(line 3, not set here\)/, false],
   ['route-elsewhere qdrant', (f) => { f.snapshot.caddy.text = f.snapshot.caddy.text.replace('qdrant.a.ts.net:6333', 'localhost:6333') }, /its old upstream/, true],
   ['route-elsewhere qdrant', (f) => { f.snapshot.caddy.text = f.snapshot.caddy.text.replace('qdrant.a.ts.net:6333', 'a:1 b:2') }, /goes to a:1/, false],
   ['route-back redis', (f) => { f.snapshot.caddy.text = caddyText }, /goes to redis.a.ts.net:6379 again/, true],

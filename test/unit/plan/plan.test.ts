@@ -387,6 +387,16 @@ describe('what stands in the way is named', () => {
       { caddy: { version: '2.11.9', text: caddyfile, adapted: { a: 1 }, running: { a: 2 } } },
       'caddy-file-not-running',
     ],
+    [
+      "a Caddyfile with a variable of Caddy's own environment",
+      {
+        caddy: {
+          ...{ version: '2.11.9', text: caddyfile, adapted: { a: 1 }, running: { a: 2 } },
+          variables: [{ name: 'DOMAIN', file: '/c', line: 6, isSet: false, hasDefault: false }],
+        },
+      },
+      'caddy-variables-unknown',
+    ],
   ]
   test.each(all)('for every service: %s', (_, change, code) => {
     // An operator of ours in an unlabelled namespace is completed; one of somebody else is only judged.
@@ -400,6 +410,21 @@ describe('what stands in the way is named', () => {
     const caddy = { version: '2.11.9', text: ':1 {\n}\n', adapted: {}, running: {} }
     const plan = planMesh(mesh, world({ caddy }), ['inngest'])
     expect(plan.services[0]?.problems.map((each) => each.code)).toEqual(['caddy-route-not-found'])
+  })
+
+  test('a route whose address in the Caddyfile holds a variable', () => {
+    const text = `{\n}\n${caddyfile.replaceAll('https://panda', 'https://{$HOST}')}`
+    const routes = { 'https://{$HOST}.a.ts.net:9443': 8288 }
+    const named = {
+      ...mesh,
+      services: mesh.services.map((each) => ('host' in each ? each : { ...each, routes })),
+    }
+    const caddy = { version: '2.11.9', text, adapted: {}, running: {} }
+    const [problem] = planMesh(named, world({ caddy }), ['inngest']).services[0]?.problems ?? []
+    expect(problem).toMatchObject({
+      code: 'caddy-address-variable',
+      message: expect.stringMatching(/:\d+ writes/),
+    })
   })
 
   test('a system that cannot be read leaves the rest of the plan', () => {

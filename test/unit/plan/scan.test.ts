@@ -266,6 +266,23 @@ describe('routes', () => {
     expect(questions.join()).toContain('its address holds a placeholder')
   })
 
+  test('a site whose address holds a variable is not offered as a route, since no move would find it', () => {
+    const text = '{$SITE}:9443 {\n\treverse_proxy localhost:8288\n}\n'
+    const { text: draft } = scanned(panda({ caddy: caddy(text, route('a.net', 9443, 'localhost:8288')) }))
+    expect(draft).toContain('write the value that Caddy')
+    expect(draft).not.toContain('routes: { "{$SITE}')
+    const beside = `https://a.net:9443, {$SITE}:9444 {\n\treverse_proxy localhost:8288\n}\n`
+    expect(scanned(panda({ caddy: caddy(beside) })).questions.join()).toContain('variable of the environment')
+  })
+
+  test('a Caddyfile that Caddy does not run: no choice makes Caddy load it', () => {
+    const different = { ...caddy('a.net {\n}\n', { a: 1 }), running: { a: 2 } }
+    const variables = [{ name: 'SITE', file: different.file, line: 1, isSet: false, hasDefault: false }]
+    const asked = scanned(panda({ caddy: { ...different, variables } })).text
+    expect(asked).toContain('{$SITE} (line 1, not set here)')
+    for (const each of [asked, scanned(panda({ caddy: different })).text]) expect(each).not.toMatch(/reload/)
+  })
+
   test('Caddy also leads elsewhere: said, and left alone', () => {
     const text = `${site(443)} {\n\treverse_proxy 192.0.2.7:80\n}\n`
     expect(scanned(panda({ caddy: caddy(text) })).text).toContain('stays as it is: 192.0.2.7:80')

@@ -105,6 +105,6 @@ test('what stands in the way is said with the cure', () => {
     'the old path of inngest was seen unused for 20 s so far; 60 s are asked (last user: bun (pid 7) on port 8288)',
   )
   expect(usageProblem({ verdict: 'sampled-only', ...usage }, named)?.fix).toBe(
-    'write "metrics" (a line of its own) into the global options of /c/Caddyfile, then: caddy reload --config /c/Caddyfile; where no Caddy route leads to it, or to one of its ports, nothing counts: onehop retire inngest --force',
+    'once onehop check says that Caddy runs its file: write "metrics" (a line of its own) into the global options of /c/Caddyfile and reload Caddy in the environment that its service has; where no Caddy route leads to it, or to one of its ports, nothing counts: onehop retire inngest --force',
   )
 })

@@ -37,7 +37,8 @@ function setupOf({ type = 'NodePort', away = false } = {}): Setup {
     caddy: {
       version: away ? unreachable : async () => caddy.version,
       readFile: async () => ({ text: caddy.text }),
-      ...{ adapt: async () => caddy.adapted, running: async () => caddy.running },
+      compareFile: async () => ({ adapted: caddy.adapted, variables: [] }),
+      running: async () => caddy.running,
     },
   }
   const journal = { list: async () => [], closeToAborts: async () => undefined }

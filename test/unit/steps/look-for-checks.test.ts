@@ -49,7 +49,7 @@ function systems(given: Record<string, unknown> = {}): CheckingSystems {
     operatorClient: silentClient('oid'),
     cluster: never,
     helmVersion: never,
-    caddy: { running: never, version: never, readFile: never, adapt: never },
+    caddy: { running: never, version: never, readFile: never, compareFile: never },
     engine: { health: never, app: never },
     worker: async () => undefined,
     probes: { resolve: never, tcp: async () => answer, http: never, https: never, redis: never },

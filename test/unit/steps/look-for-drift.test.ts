@@ -61,7 +61,7 @@ async function movedWorld() {
     caddy: {
       version: async () => '2.11.0',
       readFile: async () => ({ text: '' }),
-      adapt: async () => ({}),
+      compareFile: async () => ({ adapted: {}, variables: [] }),
       running: async () => ({}),
     },
     probes: {

@@ -114,7 +114,7 @@ async function movedRedis(world: World) {
     caddy: {
       readFile: async () => ({ text: world.caddyfile ?? '' }),
       running: async () => ({}),
-      adapt: async () => ({}),
+      adaptFile: async () => ({}),
     },
   }
   const work = { mesh, journal, systems } as unknown as Work
