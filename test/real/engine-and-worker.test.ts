@@ -1,6 +1,6 @@
 import { cpSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { engine, meshFile, onehop, read, waitFor, world } from './panda.ts'
+import { engine, entryOf, meshFile, onehop, read, waitFor, world } from './panda.ts'
 
 type App = { name: string; method: string; connected: boolean; url: string }
 const ours = async () =>
@@ -32,6 +32,19 @@ test('an engine that went away and came back has the worker again, and carries o
     async () => (await onehop('expose', 'typesense')).envelope.ok,
     120,
   )
+})
+
+test('who reaches the port of the worker reads names, states and paths, and nothing else of the journal', async () => {
+  const { stdout } = await world.panda.run('curl', ['-s', 'http://127.0.0.1:3111/'])
+  const entry = entryOf('typesense')
+  expect(JSON.parse(stdout).services).toContainEqual({
+    service: 'typesense',
+    state: 'moved',
+    paths: [expect.objectContaining({ port: 8108 })],
+    changes: entry?.changes.length,
+  })
+  for (const secret of [entry?.request, entry?.run, entry?.cluster, 'before', 'target'])
+    expect(stdout).not.toContain(secret)
 })
 
 test('in connect mode an unauthenticated PUT changes nothing, and the next request reaches our worker', async () => {

@@ -31,6 +31,13 @@ test.for([
     code: 'event-invalid',
     says: 'service: ',
   },
+  {
+    title: 'an event whose service is a path out of the state folder',
+    name: 'mesh/service.rollback.requested',
+    data: { service: '../../outside/secret' },
+    code: 'event-invalid',
+    says: 'service: expected a DNS label',
+  },
 ])('$title is refused, nothing touched, never retried', async ({ name, data, code, says }) => {
   const writes = writesByUs()
   const id = randomUUID()

@@ -96,7 +96,8 @@ describe('with serveOrigin', () => {
     expect(JSON.stringify(registered?.functions)).not.toContain('evil')
   })
 
-  test('a silent engine keeps no worker from ending', async () => {
+  // Less than the deadline of the call to the engine.
+  test('a silent engine keeps no worker from ending', { timeout: 9000 }, async () => {
     const engine = await listen(createServer(() => asked.push({ path: 'silent', body: null })))
     const { onehop } = await startMounted({ engine, serveOrigin })
     const worker = await onehop.start({ log: () => {} })
