@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import type { Snapshot } from '../src/plan/snapshot.ts'
 import { type ClusterState, emptyCluster, type ServicePort, type Speaks } from './cluster-state.ts'
 
@@ -7,12 +6,13 @@ import { type ClusterState, emptyCluster, type ServicePort, type Speaks } from '
  * The cluster and the tailnet of examples/panda before onehop comes, from its snapshot.json: what the snapshot says, and of
  * the machine what the example's Caddyfile and mesh.yaml lead to.
  *
- * @throws Error for a snapshot without its cluster or without the machine
+ * @throws Error for a snapshot without its cluster, its policy or the machine
  */
-export function pandaCluster(snapshot: PandaSnapshot, machine = 'panda'): ClusterState {
-  const { cluster, tailnet, policy = seedPolicy() } = snapshot
+export function pandaCluster(snapshot: Snapshot, machine = 'panda'): ClusterState {
+  const { cluster, tailnet, policy } = snapshot
   const self = tailnet?.devices.find(({ hostname }) => hostname === machine)
-  if (!cluster || !self) throw new Error(`the snapshot has no cluster, or no device ${machine}`)
+  if (!cluster || policy === undefined || !self)
+    throw new Error(`the snapshot has no cluster, no policy, or no device ${machine}`)
   const state = emptyCluster(self.id)
   state.id = cluster.id
   state.devices = new Map(
@@ -58,14 +58,5 @@ export function pandaCluster(snapshot: PandaSnapshot, machine = 'panda'): Cluste
   return state
 }
 
-/** Of a snapshot what a world is made of. */
-export type PandaSnapshot = {
-  cluster?: NonNullable<Snapshot['cluster']>
-  tailnet?: Pick<NonNullable<Snapshot['tailnet']>, 'devices'>
-  policy?: string
-}
-
 const speaks = (port: string): Speaks =>
   ['http', 'api', 'connect'].includes(port) ? 'http' : port === 'redis' ? 'redis' : 'other'
-
-const seedPolicy = () => readFileSync(new URL('../sandbox/seed/policy.hujson', import.meta.url), 'utf8')
