@@ -1,4 +1,8 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
+
+// One more than there are cores: many unit tests wait for a deadline, and the simulations only compute.
+const maxWorkers = availableParallelism() + 1
 
 const project = (name: string, more = {}) => ({
   test: { name, include: [`test/${name}/**/*.test.ts`], ...more },
@@ -9,8 +13,8 @@ export default defineConfig({
     // A failure on another machine is seen by its message alone.
     chaiConfig: { truncateThreshold: 2000 },
     projects: [
-      project('unit', { testTimeout: 20_000 }),
-      project('sim', { testTimeout: 300_000, maxWorkers: 2 }),
+      project('unit', { testTimeout: 60_000, maxWorkers }),
+      project('sim', { testTimeout: 300_000, maxWorkers }),
       project('caddy', { testTimeout: 60_000, hookTimeout: 60_000 }),
       // One world, one machine: these files run one after the other.
       project('machine', {

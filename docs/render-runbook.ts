@@ -182,6 +182,9 @@ const notes: Partial<Record<ErrorCode, string>> = {
 const doneByCode: Partial<Record<ErrorCode, string>> = {
   'engine-unreachable': 'Nothing: the command only sends an event, and could not.',
   'engine-refused': 'Nothing: the command only sends an event, and could not.',
+  'request-goes-on': 'Nothing by itself: the worker goes on as if the command still watched.',
+  'rollback-interrupted': 'What the command has printed as done. The journal knows it.',
+  'kubeconfig-unreadable': 'Nothing: the cluster was not asked.',
   'engine-cannot-call-worker': 'It has sent the event. Nothing was changed yet.',
   'scan-nothing-found': 'Nothing: scan only reads, and wrote no file.',
   'docker-unreadable': 'Nothing: scan only reads.',

@@ -1,14 +1,16 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs, styleText } from 'node:util'
 import Table from 'cli-table3'
 import { isClusterService, type Mesh, parseMesh } from '../src/plan/mesh.ts'
 import { deviceName, pathsOf } from '../src/plan/paths.ts'
 import { until } from './cluster.ts'
-import { addProgram } from './hosts.ts'
+import { outerPid } from './enter.ts'
+import { writeEntrance } from './entrance.ts'
 import { proveFrom, type Seen } from './prove-from.ts'
 import { startSandbox, type World } from './start.ts'
-import { type Envelope, onehop, onehopProgram, startWorker } from './worker.ts'
+import { untilStopped } from './stop.ts'
+import { type Envelope, onehop, startWorker } from './worker.ts'
 
 // The demo's story, inside the sandbox: old paths proven, everything moved, new paths proven, and two refusals on the way.
 const flag = { type: 'boolean', default: false } as const
@@ -94,7 +96,7 @@ if (values.json)
   console.log(
     JSON.stringify({
       ok,
-      command: 'demo',
+      command: 'demo:real',
       result: { services: result, refused, restored },
       error: ok ? null : { code: 'demo-failed', message: 'see above' },
       fix: null,
@@ -103,8 +105,8 @@ if (values.json)
   )
 process.exitCode = ok ? 0 : 1
 if (!values.once) {
-  say('\nThe world stays up. Ctrl-C ends it and leaves nothing behind.')
-  await new Promise((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve))
+  say(`\nThe world stays up. Ctrl-C here, or \`kill ${outerPid()}\`, ends it and leaves nothing behind.`)
+  await untilStopped()
 }
 // Open sockets to servers that are about to end must not keep the story alive.
 process.exit()
@@ -164,26 +166,17 @@ function showTable() {
 }
 
 function showNext() {
-  const script = join(world.folder, 'on-panda')
-  const path = `${world.panda.home}/bin:${process.env.PATH}`
-  writeFileSync(
-    script,
-    `#!/bin/sh
-# Runs a command on panda, from outside of the sandbox.
-exec nsenter -t "$(pgrep -P "$(cat ${world.folder}/outer.pid)")" -m -n -p ip netns exec panda env HOME=${world.panda.home} ONEHOP_MESH=${world.panda.home}/mesh.yaml PATH=${path} "$@"
-`,
-    { mode: 0o755 },
-  )
-  addProgram(world.panda, 'onehop', `#!/bin/sh\nexec ${onehopProgram.join(' ')} "$@"\n`)
-  const run = migrated.envelope.result?.request
+  const script = writeEntrance(world, world.panda)
+  const request = migrated.envelope.result?.request
+  const record = join(world.panda.home, `.local/state/onehop/requests/${request}.json`)
+  const { run } = JSON.parse(readFileSync(record, 'utf8')) as { run: string }
+  const rerun = JSON.stringify({ query: `mutation { rerun(runID: "${run}") }` })
   say(`
-To try next, from another shell as root (the migration was request ${run}):
+To try next, from another shell as root:
   ${script} onehop status
   ${script} onehop rollback redis
   ${script} onehop plan
   ${script} onehop expose redis
-and a rerun by the engine's API, which changes nothing: put the "run" of
-  ${script} cat ${world.panda.home}/.local/state/onehop/requests/${run}.json | grep '"run"'
-for RUN into
-  ${script} curl -s localhost:8288/v0/gql -H 'content-type: application/json' -d '{"query":"mutation { rerun(runID: \\"RUN\\") }"}'`)
+and a rerun of the migration by the engine's API, which changes nothing:
+  ${script} curl -sf localhost:8288/v0/gql -H 'content-type: application/json' -d '${rerun}'`)
 }

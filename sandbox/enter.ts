@@ -1,11 +1,13 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import { cacheFolder, runFolder, type World, world } from './cache.ts'
 import { createCgroups, removeCgroups } from './cgroups.ts'
 import { holdLock } from './lock.ts'
+import { hasTerminal, stopSignals } from './stop.ts'
 
 /**
  * Runs `node FILE ARGS` inside the sandbox's own mount, network and process namespaces, and returns its exit code.
@@ -42,8 +44,10 @@ export async function runInWorld(ending: World, file: string, args: string[] = [
   return exitCode ?? 1
 }
 
+/** The process id, outside, of the one that runs the sandbox; undefined in a process that is not in one. */
+export const outerPid = () => process.env.ONEHOP_INSIDE
 /** True in a process that `runInside` started, and in its children. */
-export const isInside = () => process.env.ONEHOP_INSIDE === '1'
+export const isInside = () => outerPid() !== undefined
 
 async function runInNamespaces(command: string[]): Promise<number> {
   const wrap =
@@ -53,27 +57,29 @@ async function runInNamespaces(command: string[]): Promise<number> {
   const child = spawn(program, [...rest, 'sh', '-c', init, 'init', cacheFolder, runFolder, ...command], {
     stdio: 'inherit',
     detached: true,
-    env: { ...process.env, ONEHOP_INSIDE: '1' },
+    env: { ...process.env, ONEHOP_INSIDE: String(process.pid) },
   })
   // For `nsenter` from another shell: process 1 of the sandbox is this one's only child.
   writeFileSync(join(runFolder, 'outer.pid'), `${child.pid}\n`)
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   let interrupted: NodeJS.Signals | undefined
   let impatient: NodeJS.Timeout | undefined
   const passOn = (signal: NodeJS.Signals) => {
+    if (signal === 'SIGHUP' && !hasTerminal) return
     interrupted = signal
     signalGroup(child.pid, signal)
     impatient ??= setTimeout(() => signalGroup(child.pid, 'SIGKILL'), 10_000)
   }
-  for (const signal of signals) process.on(signal, passOn)
+  for (const signal of stopSignals) process.on(signal, passOn)
   try {
-    return await new Promise<number>((resolve, reject) => {
+    const code = await new Promise<number | null>((resolve, reject) => {
       child.on('error', reject)
-      child.on('exit', (code) => resolve(interrupted ? (interrupted === 'SIGINT' ? 130 : 143) : (code ?? 1)))
+      child.on('exit', resolve)
     })
+    // A story that took the signal as its end, and ended, knows best how it went.
+    return interrupted && (code === null || code > 128) ? 128 + constants.signals[interrupted] : (code ?? 1)
   } finally {
     clearTimeout(impatient)
-    for (const signal of signals) process.off(signal, passOn)
+    for (const signal of stopSignals) process.off(signal, passOn)
   }
 }
 

@@ -9,6 +9,8 @@ export type Host = {
   lanAddress: string
   /** Its user's home folder. */
   home: string
+  /** The environment of every program there. */
+  env: Record<string, string>
   /** Runs a program there and waits for it; rejects as execa does when it fails. */
   run(command: string, args?: string[], options?: RunOptions): Promise<RunResult>
   /** Starts a long-running program there, kept as the server `name`, with its output in logs/`name`.log. */
@@ -54,6 +56,7 @@ export function createHost({ folder, servers, name, lanAddress }: HostPlace & { 
     name,
     lanAddress,
     home,
+    env,
     async run(command, args = [], options = {}) {
       const [program = '', ...rest] = onHost(name, [command, ...args])
       const result = await execa(program, rest, {

@@ -2,38 +2,77 @@ import { existsSync, mkdirSync, rmSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { execa } from 'execa'
+import { messageOf } from '../src/errors.ts'
 import { buildParts, missingParts } from './build.ts'
 import { cacheFolder, worlds } from './cache.ts'
 import { packImages } from './images.ts'
 import { holdLock } from './lock.ts'
+import { firstStart, isCI, whyUnfit } from './requirements.ts'
+
+export { missingParts }
 
 /**
- * Makes sure that everything the sandbox needs is in the cache, or ends the process with exit code 2 and says what
- * is missing. Says first what it is going to do, and asks a person once; progress goes to stderr.
+ * Makes sure that everything the sandbox needs is in the cache. Says first what it is going to do and what that costs,
+ * and asks a person once; progress goes to stderr. Without a terminal, or with CI set, nothing is asked.
+ *
+ * @throws Error that says in lines for a person what is missing, or that the person said no
  */
 export async function prepareSandbox({ ask = true }: { ask?: boolean } = {}) {
   const problems = await missingRequirements()
-  if (problems.length > 0) refuse(problems)
+  if (problems.length > 0) throw refusal(problems)
   const missing = missingParts()
   if (missing.length > 0) await build(missing, ask)
   // Before any world: two of them must not pack the same archive at once.
   packImages()
 }
 
+/** The same for a script that is nothing without the sandbox: where it cannot run, it says why and ends with exit code 2. */
+export async function prepareOrExit(options?: { ask?: boolean }) {
+  try {
+    await prepareSandbox(options)
+  } catch (thrown) {
+    say(messageOf(thrown))
+    process.exit(2)
+  }
+}
+
+/** What this machine lacks for the sandbox, each in words for a person; for a build too, where one is needed. */
+export async function missingRequirements(): Promise<string[]> {
+  const unfit = whyUnfit()
+  if (unfit) return [unfit]
+  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin']
+  const lacking = (programs: string[]) =>
+    programs.filter((program) => !folders.some((folder) => existsSync(join(folder, program))))
+  const machine = lacking(['ip', 'nsenter', 'unshare', 'setpriv', 'openssl'])
+  if (missingParts().length === 0) return machine
+  return [...machine, ...lacking(['apt-get', 'dpkg-deb']), ...(await missingGo())]
+}
+
+/** Removes the cache, but never under a living sandbox. */
+export const cleanCache = () => whileNoneRuns(() => rmSync(cacheFolder, { recursive: true, force: true }))
+
+/** @throws Error with the process id if a sandbox lives in one of the worlds of this machine */
+export async function whileNoneRuns(work: () => void) {
+  await using locks = new AsyncDisposableStack()
+  for (const world of worlds) locks.use(await holdLock(`sandbox${world}`))
+  work()
+}
+
+const say = (line: string) => process.stderr.write(`${line}\n`)
+
 async function build(missing: string[], ask: boolean) {
   mkdirSync(cacheFolder, { recursive: true })
   const gigabytes = missing.length > 2 ? 18 : 6
   const free = statfsSync(cacheFolder)
-  if ((free.bavail * free.bsize) / 1e9 < gigabytes) refuse([`${gigabytes} GB of free disk in ${cacheFolder}`])
-  say(
-    `The sandbox runs the real servers, in namespaces of this machine; nothing is installed. It needs root.`,
-  )
+  if ((free.bavail * free.bsize) / 1e9 < gigabytes)
+    throw refusal([`${gigabytes} GB of free disk in ${cacheFolder}`])
   say(`Missing in ${cacheFolder}: ${missing.join('; ')}.`)
   say(
-    `They are built from Go modules and fetched from Debian once: up to ${missing.length * 3} minutes on 2 cores, ${gigabytes} GB of disk, 3 GB of download.`,
+    `They are built from Go modules and fetched from Debian once: up to ${missing.length * 3} minutes on 2 cores, ${gigabytes} GB of disk, 3 GB of download. Nothing is installed.`,
   )
-  say(`Without any of that: npm run tour   (the plan for the same system, from captured files)`)
-  if (ask && process.stdin.isTTY && process.env.CI === undefined && !(await confirmed())) process.exit(2)
+  say('Without any of that: npm run demo   (simulated systems, Node alone, a minute)')
+  const person = process.stdin.isTTY && process.stderr.isTTY && !isCI()
+  if (ask && person && !(await confirmed())) throw new Error('Nothing was built.')
   const start = performance.now()
   await buildParts({
     onPart: ({ name, k, n, seconds }) => {
@@ -44,32 +83,13 @@ async function build(missing: string[], ask: boolean) {
   })
 }
 
-/** Removes the cache, but never under a living sandbox. */
-export async function cleanCache() {
-  await using locks = new AsyncDisposableStack()
-  for (const world of worlds) locks.use(await holdLock(`sandbox${world}`))
-  rmSync(cacheFolder, { recursive: true, force: true })
-}
-
-const say = (line: string) => process.stderr.write(`${line}\n`)
-
+/** Ctrl-D and Ctrl-C at the question mean no. */
 async function confirmed(): Promise<boolean> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await terminal.question('Go on? [Y/n] ')
+  const closed = new Promise<string>((resolve) => terminal.once('close', () => resolve('n')))
+  const answer = await Promise.race([terminal.question('Go on? [Y/n] '), closed])
   terminal.close()
   return !/^n/i.test(answer)
-}
-
-async function missingRequirements(): Promise<string[]> {
-  if (process.platform !== 'linux')
-    return [`Linux (this is ${process.platform}: use a Linux virtual machine)`]
-  const root = process.getuid?.() === 0 ? [] : ['root, for namespaces and mounts (try: sudo -E npm run demo)']
-  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin']
-  const has = (program: string) => folders.some((folder) => existsSync(join(folder, program)))
-  const machine = ['ip', 'nsenter', 'unshare', 'setpriv', 'openssl'].filter((program) => !has(program))
-  // Only a build needs these.
-  const builders = missingParts().length > 0 ? ['apt-get', 'dpkg-deb'].filter((program) => !has(program)) : []
-  return [...root, ...machine, ...builders, ...(missingParts().length > 0 ? await missingGo() : [])]
 }
 
 async function missingGo(): Promise<string[]> {
@@ -83,13 +103,9 @@ async function missingGo(): Promise<string[]> {
   return Number(major) > 1 || Number(minor) >= 26 ? [] : [`${wanted}; this is ${stdout}`]
 }
 
-function refuse(problems: string[]): never {
-  say('The sandbox cannot run here.')
-  say(`Missing: ${problems.join('; ')}.`)
-  say(
-    'It boots the real Kubernetes, Tailscale operator, Headscale, Inngest and Caddy, so it needs a Debian-like Linux and root.',
-  )
-  say('On Debian or Ubuntu: apt-get install iproute2 util-linux openssl, and Go 1.26 from https://go.dev/dl')
-  say('Without it: npm run tour   (the plan for the same system, from captured files), and npm run test:unit')
-  process.exit(2)
-}
+const refusal = (problems: string[]) =>
+  new Error(`The real servers cannot run here.
+Missing: ${problems.join('; ')}.
+They are the real Kubernetes, Tailscale operator, Headscale, Inngest and Caddy, in namespaces of a Debian-like Linux, as root; the first time they are built: ${firstStart}.
+On Debian or Ubuntu: apt-get install iproute2 util-linux openssl, and Go 1.26 from https://go.dev/dl
+Without them: npm run demo   (simulated systems, Node alone, a minute), and npm test (it runs what needs no servers)`)

@@ -2,7 +2,9 @@
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import { isInside, runInside } from './enter.ts'
+import { writeEntrance } from './entrance.ts'
 import { startSandbox } from './start.ts'
+import { untilStopped } from './stop.ts'
 
 if (isInside()) await inside(process.argv.slice(2))
 else
@@ -20,18 +22,7 @@ async function inside([command, ...args]: string[]) {
     process.exitCode = (await execa(command, args, { stdio: 'inherit', reject: false, env })).exitCode ?? 1
     return
   }
-  console.error(
-    `The world is in ${world.folder}; Ctrl-C ends it. Into it from another shell, and on to panda:`,
-  )
-  console.error(`  nsenter -t $(pgrep -P $(cat ${world.folder}/outer.pid)) -m -n -p`)
-  console.error(`  ip netns exec panda env HOME=${world.panda.home} sh`)
-  await new Promise<void>((resolve) => {
-    const timer = setInterval(() => {}, 1 << 30) // keeps us alive
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-      process.once(signal, () => {
-        clearInterval(timer)
-        resolve()
-      })
-    }
-  })
+  console.error(`The world is in ${world.folder}; Ctrl-C ends it. Into it, from another shell as root:`)
+  for (const host of [world.panda, world.clanker]) console.error(`  ${writeEntrance(world, host)} sh`)
+  await untilStopped()
 }

@@ -99,15 +99,20 @@ function configOf({ options, sites }: File): unknown {
     if (tls) addPolicy(server, host, tagOf(certificates, tls.words))
     else if (scheme !== 'http') refuse(`${host}:${port}: only http:// and tls CERT KEY are simulated`)
     if (globals.autoHttpsOff) server.automatic_https = { ...server.automatic_https, disable: true }
-    if (scheme === 'http')
+    if (scheme === 'http' && port !== '80')
       server.automatic_https = {
         ...server.automatic_https,
         skip: [...new Set([...(server.automatic_https?.skip ?? []), host])],
       }
-    if (directives.some((each) => each.name === 'log'))
-      server.logs = { logger_names: { ...server.logs?.logger_names, [host]: [''] } }
+    if (directives.some(isLog)) server.logs = { logger_names: { ...server.logs?.logger_names, [host]: [''] } }
   }
-  for (const { tls_connection_policies: policies } of servers.values()) policies?.push({})
+  for (const [port, server] of servers) {
+    server.tls_connection_policies?.push({})
+    const unlogged = addresses
+      .filter(({ address, directives }) => address.port === port && !directives.some(isLog))
+      .map(({ address }) => `${address.host}:${port}`)
+    if (server.logs && unlogged.length > 0) server.logs.skip_hosts = unlogged
+  }
   return {
     ...globals.config,
     apps: {
@@ -202,6 +207,8 @@ function grouped(routes: ParsedRoute[], counter: Counter): Route[] {
     .map(({ name, ...route }) => (name === 'handle' && group !== undefined ? { group, ...route } : route))
 }
 
+const isLog = ({ name }: Directive) => name === 'log'
+
 const order = ['handle', 'respond', 'reverse_proxy']
 /** The longer path goes first, and no path last. */
 const specificity = ({ match }: ParsedRoute) => match?.[0]?.path[0]?.replace(/\*$/, '').length ?? 0
@@ -215,5 +222,5 @@ type Server = {
   routes: unknown[]
   tls_connection_policies?: unknown[]
   automatic_https?: { disable?: true; skip?: string[] }
-  logs?: { logger_names: Record<string, string[]> }
+  logs?: { logger_names: Record<string, string[]>; skip_hosts?: string[] }
 }

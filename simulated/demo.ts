@@ -71,7 +71,7 @@ async function story(): Promise<boolean> {
   const before = await probeOldPaths()
 
   heading('2. What would change')
-  await command('plan redis', plan({ mesh: meshFile, services: ['redis'] }))
+  await command('plan qdrant', plan({ mesh: meshFile, services: ['qdrant'] }))
   const planned = await plan({ mesh: meshFile, services: [] })
   const { changes } = planned.result as { changes: number }
   say(`The plan of all six services, without a name, has ${changes} changes.`)
@@ -84,7 +84,9 @@ async function story(): Promise<boolean> {
   world.cluster.state.faults.push(fault)
   await command('migrate --yes', migrate({ mesh: meshFile, yes: true, json: false, services: [] }))
   const afterFault = await states()
-  say('qdrant is back on its old path, and its lines in the Caddyfile are the old ones:')
+  say(
+    'qdrant is back on its old path. In the Caddyfile only the lines of the other services differ from the first ones:',
+  )
   showDiff(firstFile)
 
   heading('4. The cause is removed, and qdrant moves too')
@@ -304,6 +306,7 @@ function createFolder(): void {
   mesh.setIn(['caddy', 'file'], './Caddyfile')
   // The Funnel of the example leads to the engine on purpose.
   mesh.setIn(['drift', 'known'], ['engine-open http://localhost:8443'])
+  mesh.setIn(['engine', 'patience'], 10)
   // A person is watching: each wait is as short as the story needs.
   mesh.set('soak', mesh.createNode({ seconds: 3, every: 0.5 }))
   mesh.set('deadlines', mesh.createNode({ device: 20, proof: 10, undo: 20 }))

@@ -1,5 +1,6 @@
 import type { Inngest, InngestFunction } from 'inngest'
 import { messageOf } from './errors.ts'
+import { hasEnded, inTime } from './in-time.ts'
 import { keepConnected } from './keep-connected.ts'
 import { keepRegistered } from './keep-registered.ts'
 import type { EngineLink } from './metrics.ts'
@@ -38,20 +39,28 @@ export async function attend({
       })
     : keepConnected({ client, functions, link, signal, log })
   const watching = [
-    watchRequests({ ...watch, send: (event) => client.send(event) }),
+    // An engine that is silent would hold up the very recovery that can do without it.
+    watchRequests({ ...watch, send: (event) => inTime(sendDeadline, () => client.send(event)) }),
     watchPaths(watch),
     watchPolicy(watch),
   ]
   return {
     async close() {
       stop.abort()
-      await attached
-      await Promise.all(watching)
+      if (!(await hasEnded(closeDeadline, Promise.all([attached, ...watching]))))
+        log('what is still under way is left to the next start, as after a crash')
       await release()
     },
   }
 }
 
+/** Milliseconds for the engine to take an event. */
+const sendDeadline = 10_000
+
+/** Milliseconds that a step in progress is given to end: whoever stops a worker kills it soon after. */
+export const closeDeadline = 3000
+
+/** `close` ends within some seconds, whatever is under way, and gives the state folder back. */
 export type Worker = { close(): Promise<void> }
 type Log = (line: string) => void
 type Options = {

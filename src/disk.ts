@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type LockOptions, lock } from 'proper-lockfile'
+import { NoAnswer } from './in-time.ts'
 
 /**
  * The calls of node:fs/promises that the journal and the Caddyfile are kept with, and the lock between processes. Handed
@@ -29,7 +31,39 @@ export type DiskHandle = {
   close(): Promise<void>
 }
 
-export const realDisk: Disk = { ...fs, lock }
+export const realDisk: Disk = { ...fs, lock, readFile: readInTime }
+
+/**
+ * A file's bytes. To open a FIFO that nobody writes to never ends, cannot be given up, and takes one of the four threads that
+ * all files are read by: so it is opened without waiting, and asked until its writer has closed it.
+ *
+ * @throws NoAnswer after 10 s, and what node:fs throws
+ */
+export async function readInTime(path: string): Promise<Buffer> {
+  const facts = await fs.stat(path)
+  if (facts.isFile() || facts.isDirectory()) return fs.readFile(path)
+  if (!facts.isFIFO()) throw new Error('it is a device or a socket, not a file')
+  const handle = await fs.open(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+  try {
+    const deadline = 10_000
+    const until = Date.now() + deadline
+    const chunks: Buffer[] = []
+    while (Date.now() < until) {
+      const buffer = Buffer.alloc(65_536)
+      const { bytesRead } = await handle.read(buffer).catch((thrown: NodeJS.ErrnoException) => {
+        if (thrown.code !== 'EAGAIN') throw thrown
+        return { bytesRead: undefined }
+      })
+      if (bytesRead) chunks.push(buffer.subarray(0, bytesRead))
+      else if (bytesRead === 0 && chunks.length > 0) return Buffer.concat(chunks)
+      // There is no writer yet, or it has written nothing new.
+      else await sleep(50)
+    }
+    throw new NoAnswer(deadline)
+  } finally {
+    await handle.close()
+  }
+}
 
 /**
  * Written beside the file, synced, renamed over it, and the folder synced: a crash leaves the old or the new bytes, and a

@@ -1,3 +1,4 @@
+import { isSilence } from './in-time.ts'
 import { shown } from './plan/json.ts'
 
 /**
@@ -95,6 +96,11 @@ const table = {
     kind: 'refused',
     message: 'the kubeconfig has no context "{context}"; it has {known}',
     fix: 'set kubernetes.context in mesh.yaml (onehop scan: --context) to one of these',
+  },
+  'kubeconfig-unreadable': {
+    kind: 'refused',
+    message: 'cannot read the kubeconfig ({file}): {message}',
+    fix: 'name a kubeconfig that can be read: kubernetes.kubeconfig in mesh.yaml, --kubeconfig for onehop scan, or KUBECONFIG',
   },
   'kubernetes-refused': {
     kind: 'refused',
@@ -381,6 +387,21 @@ const table = {
     message:
       'the run of request {request} was last heard of in "{phase}" and missed its deadline ({deadline}): the engine has forgotten it',
     fix: 'onehop status; a running worker takes it up by itself, without one: onehop rollback SERVICE --local',
+  },
+  'request-goes-on': {
+    kind: 'system',
+    message: '{event} goes on in the worker: this command only watched its request {request}',
+    fix: 'onehop status shows it; to stop a migration: onehop abort {request}',
+  },
+  'simulated-request-stopped': {
+    kind: 'system',
+    message: '{event} stopped with this command: a simulated world has no worker of its own',
+    fix: 'onehop rollback --all --local takes back what it has begun',
+  },
+  'rollback-interrupted': {
+    kind: 'system',
+    message: 'interrupted while {phase}: what was taken back before stays taken back',
+    fix: 'run the same command again: it goes on from there',
   },
   'nothing-to-abort': {
     kind: 'refused',
@@ -762,12 +783,20 @@ export class OnehopError extends Error {
   }
 
   toJSON(): Failure {
-    return { code: this.code, kind: this.kind, message: this.message, fix: this.fix }
+    const { code, kind, message, fix } = this
+    return { code, kind, message, fix, ...(isSilence(this) && { silent: true as const }) }
   }
 }
 
 /** An error as plain data: what steps return, the journal keeps and the CLI prints. */
-export type Failure = { code: ErrorCode; kind: ErrorKind; message: string; fix: string }
+export type Failure = {
+  code: ErrorCode
+  kind: ErrorKind
+  message: string
+  fix: string
+  /** It has taken the whole deadline of a call: to ask again takes as long. */
+  silent?: true
+}
 
 /** The error that a failure was, once it has come back as plain data. */
 export function fromFailure(failure: Failure): OnehopError {

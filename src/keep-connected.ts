@@ -2,7 +2,7 @@ import type { Inngest, InngestFunction } from 'inngest'
 import { ConnectionState, connect } from 'inngest/connect'
 import { messageOf } from './errors.ts'
 import type { EngineLink } from './metrics.ts'
-import { pause } from './watch.ts'
+import { aborted, pause } from './watch.ts'
 
 /**
  * Keeps an app connected to the engine, outward, until `signal`; nothing has to reach this machine. Connect retries by
@@ -32,7 +32,14 @@ export async function keepConnected({
         ...(gateway && { gatewayUrl: gateway }),
       })
       const connection = await Promise.race([connecting, aborted(signal)]).finally(() => clearTimeout(slow))
-      if (!connection) return
+      if (!connection) {
+        // It is still trying, and would take work once it is through.
+        connecting.then(
+          (late) => late.close(),
+          () => undefined,
+        )
+        return
+      }
       log('connected to the engine')
       link.connected = () => connection.state === ConnectionState.ACTIVE
       await aborted(signal)
@@ -54,8 +61,3 @@ type Options = {
   signal: AbortSignal
   log: (line: string) => void
 }
-
-const aborted = (signal: AbortSignal) =>
-  new Promise<undefined>((resolve) => {
-    signal.addEventListener('abort', () => resolve(undefined), { once: true })
-  })

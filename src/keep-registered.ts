@@ -4,7 +4,7 @@ import type { EngineLink } from './metrics.ts'
 import { isCalledAt } from './plan/called-at.ts'
 import type { Register } from './registration.ts'
 import { createEngine } from './systems/engine.ts'
-import { pause } from './watch.ts'
+import { aborted, pause } from './watch.ts'
 
 /**
  * Registers the functions with the engine, and again whenever it does not know them, until `signal`: the engine polls no
@@ -24,7 +24,8 @@ export async function keepRegistered({
   while (!signal.aborted) {
     const known = registered && (await knows(engine, endpoint))
     if (!known) {
-      const problem = await problemOf(register)
+      const problem = await Promise.race([problemOf(register), aborted(signal)])
+      if (signal.aborted) return
       registered = problem === undefined
       const line = problem ?? 'registered with the engine'
       if (line !== said || registered) log(line)

@@ -1,5 +1,7 @@
 import { createClient } from '../inngest.config.ts'
+import { closeDeadline } from './attend.ts'
 import { answerProbe } from './functions/answer-probe.ts'
+import { hasEnded } from './in-time.ts'
 import { keepConnected } from './keep-connected.ts'
 import { createSetup } from './setup.ts'
 import { readCredential } from './systems/credentials.ts'
@@ -28,7 +30,7 @@ export async function startProber({ meshFile, as, engine: url, gateway, log }: O
   return {
     async close() {
       stop.abort()
-      await connected
+      await hasEnded(closeDeadline, connected)
     },
   }
 }

@@ -63,7 +63,8 @@ const unwritableFolder = (folder: string, thrown: unknown) =>
  */
 export async function locked<T>(disk: Disk, path: StatePath, work: () => Promise<T>): Promise<T> {
   let lost = false
-  const retries = { retries: 500, minTimeout: 10, maxTimeout: 200 }
+  // About 15 s: longer than a lock stays that a killed process has left.
+  const retries = { retries: 80, minTimeout: 10, maxTimeout: 200 }
   const release = await take(disk, path, retries, () => {
     lost = true
   })

@@ -14,6 +14,7 @@ export function createRegistration({ client, functions, endpoint, signal }: Opti
   const registering = createClient({
     ...client,
     fetch: (input, init) =>
+      // biome-ignore lint/style/noRestrictedGlobals: the SDK wants a fetch, and this one has its deadline in the signal
       fetch(input, { ...init, signal: AbortSignal.any([signal, AbortSignal.timeout(10_000)]) }),
   })
   const { origin, pathname } = new URL(endpoint)

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readInTime } from './disk.ts'
 import { messageOf, OnehopError } from './errors.ts'
 import { type Journal, openJournal } from './journal.ts'
 import type { PathName } from './plan/evidence.ts'
@@ -37,13 +37,15 @@ export type CommandSetup = Setup & { engine(): Promise<Engine> }
  */
 export function createSetup(meshFile: string): CommandSetup {
   async function mesh(): Promise<Mesh> {
-    const text = await readFile(meshFile, 'utf8').catch((thrown: unknown) => {
-      throw new OnehopError(
-        'mesh-unreadable',
-        { file: meshFile, message: messageOf(thrown) },
-        { cause: thrown },
-      )
-    })
+    const text = await readInTime(meshFile)
+      .then(String)
+      .catch((thrown: unknown) => {
+        throw new OnehopError(
+          'mesh-unreadable',
+          { file: meshFile, message: messageOf(thrown) },
+          { cause: thrown },
+        )
+      })
     return parseMesh(text, meshFile)
   }
   const setup: CommandSetup = {

@@ -90,6 +90,12 @@ export function pause(milliseconds: number, signal: AbortSignal): Promise<void> 
   })
 }
 
+export const aborted = (signal: AbortSignal): Promise<undefined> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined)
+    signal.addEventListener('abort', () => resolve(undefined), { once: true })
+  })
+
 type Watch = {
   setup: Setup
   send: (event: Sent) => Promise<unknown>

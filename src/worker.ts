@@ -1,9 +1,10 @@
 import { serve } from '@hono/node-server'
-import { execa } from 'execa'
-import type { Worker } from './attend.ts'
+import { closeDeadline, type Worker } from './attend.ts'
 import { OnehopError } from './errors.ts'
+import { hasEnded } from './in-time.ts'
 import { createOnehopApp } from './server.ts'
 import { createSetup } from './setup.ts'
+import { runProgram } from './systems/run-program.ts'
 import { watchUsage } from './watch.ts'
 
 /**
@@ -35,9 +36,10 @@ export async function startWorker({
   return {
     async close() {
       stop.abort()
-      await attending.close()
-      await watching
-      await new Promise((resolve) => server.close(resolve))
+      const served = new Promise((resolve) => server.close(resolve))
+      await Promise.all([attending.close(), hasEnded(closeDeadline, Promise.all([served, watching]))])
+      // The engine's request for a step that is still under way, and connections that are only kept open.
+      if ('closeAllConnections' in server) server.closeAllConnections()
     },
   }
 }
@@ -72,10 +74,15 @@ function listen({
 
 /** Who listens on a port: `lsof` on macOS and many Linuxes, else `ss`. */
 async function holderOf(port: number): Promise<string> {
-  const lsof = await execa('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'], { reject: false })
-  const [pid, command] = [/^p(\d+)/m.exec(lsof.stdout ?? '')?.[1], /^c(.+)/m.exec(lsof.stdout ?? '')?.[1]]
+  const ask = (program: string, args: string[]) =>
+    runProgram(program, args).then(
+      ({ stdout }) => stdout,
+      () => '',
+    )
+  const lsof = await ask('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'])
+  const [pid, command] = [/^p(\d+)/m.exec(lsof)?.[1], /^c(.+)/m.exec(lsof)?.[1]]
   if (pid) return `${command ?? 'a process'} (pid ${pid})`
-  const ss = await execa('ss', ['-Hltnp', `sport = :${port}`], { reject: false })
-  const [, name, id] = /users:\(\("([^"]+)",pid=(\d+)/.exec(ss.stdout ?? '') ?? []
+  const ss = await ask('ss', ['-Hltnp', `sport = :${port}`])
+  const [, name, id] = /users:\(\("([^"]+)",pid=(\d+)/.exec(ss) ?? []
   return name && id ? `${name} (pid ${id})` : 'another process'
 }

@@ -3,12 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
-import { type World, worlds } from '../sandbox/cache.ts'
-import { runInWorld } from '../sandbox/enter.ts'
-import { prepareSandbox } from '../sandbox/prepare.ts'
+import type { World } from '../sandbox/cache.ts'
+import { firstStart, isCI, whyUnfit } from '../sandbox/requirements.ts'
 import { messageOf } from '../src/errors.ts'
+import { countRealFiles, type Decision, decideReal, whatRealAdds } from './real-part.ts'
 
-// `npm test`: format, lint, types, unused code, then every test; `npm run test:unit` only those that need no server.
+// `npm test`: format, lint, types, unused code, unit, contract and simulation tests: anywhere. Then the tests on real
+// servers, where they can run. `npm run test:unit` and `npm run test:real` run one part.
 // The last line is `N passed, N failed, N skipped`, and the exit code says the same.
 const root = fileURLToPath(new URL('..', import.meta.url))
 // About half of the time of the real project: much of it is waiting, so the rest runs beside it, in a world of its own.
@@ -17,18 +18,26 @@ const firstWorld = slow.map((name) => `test/real/${name}.test.ts`)
 const results = mkdtempSync(join(tmpdir(), 'onehop-test-'))
 const counts = { passed: 0, failed: 0, skipped: 0 }
 const failures: string[] = []
+const retried: string[] = []
+const skips: string[] = []
+const [part] = process.argv.slice(2)
 process.chdir(root)
 
+let exitCode = 0
 try {
-  if (process.argv[2] === 'unit') await vitest('unit')
+  if (part === 'unit') await vitest(['unit'])
+  else if (part === 'real') await realTests()
   else await everything()
 } finally {
   rmSync(results, { recursive: true, force: true })
 }
 // Once more at the end: what is kept of a long log is often its end alone.
+for (const each of retried) console.log(`\nPASSED ONLY ON A RETRY: ${each}`)
 for (const failure of failures) console.log(`\nFAILED: ${failure}`)
+for (const skip of skips) console.log(`\nSKIPPED: ${skip}`)
+if (retried.length > 0) console.log(`\n${retried.length} passed only on a retry; none should`)
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
-process.exitCode = counts.failed > 0 || counts.passed === 0 ? 1 : 0
+process.exitCode = counts.failed > 0 || counts.passed === 0 ? exitCode || 1 : 0
 
 async function everything() {
   for (const [tool = '', ...args] of [['biome', 'ci', '.'], ['tsc', '--noEmit'], ['knip']]) {
@@ -40,15 +49,54 @@ async function everything() {
     counts[failed ? 'failed' : 'passed']++
     if (failed) failures.push([tool, ...args].join(' '))
   }
-  await vitest('unit')
-  await vitest('sim')
-  await prepareSandbox({ ask: false })
-  await vitest('caddy')
-  await vitest('machine')
+  await vitest(['unit', 'sim'])
+  await realTests()
+}
+
+/** The tests on real servers, or the reason why not. */
+async function realTests() {
+  const asked = part === 'real'
+  const unfit = whyUnfit()
+  // What it loads needs Linux and Node 24.
+  const prepare = unfit ? undefined : await import('../sandbox/prepare.ts')
+  const decision = decideReal({
+    asked,
+    ci: isCI(),
+    unfit,
+    missing: prepare?.missingParts() ?? [],
+    lacking: (await prepare?.missingRequirements()) ?? [],
+  })
+  if (decision !== 'run' || !prepare) return leftOut(decision)
+  try {
+    await prepare.whileNoneRuns(() => undefined)
+    await prepare.prepareSandbox({ ask: asked })
+  } catch (thrown) {
+    return leftOut({ refuse: messageOf(thrown) })
+  }
+  const { worlds } = await import('../sandbox/cache.ts')
+  await vitest(['caddy'])
+  await vitest(['machine'])
   await Promise.all([
-    vitest('real', { world: worlds[0], args: firstWorld }),
-    vitest('real', { world: worlds[1], args: firstWorld.map((file) => `--exclude=${file}`) }),
+    vitest(['real'], { world: worlds[0], args: firstWorld }),
+    vitest(['real'], { world: worlds[1], args: firstWorld.map((file) => `--exclude=${file}`) }),
   ])
+}
+
+function leftOut(decision: Decision) {
+  if (decision === 'run') return
+  const files = countRealFiles(root)
+  const refused = 'refuse' in decision
+  const why = refused ? decision.refuse : decision.skip
+  counts.skipped += files
+  skips.push(`${files} test files on real servers, each counted as one: ${why}.
+\`npm run test:real\` runs them: ${whatRealAdds}.
+It needs root on Linux. The first time it builds the servers: ${firstStart}.`)
+  if (!refused) return
+  if (part === 'real') exitCode = 2
+  else {
+    counts.failed++
+    failures.push(`the tests on real servers: ${why}`)
+  }
 }
 
 /** What vitest's JSON reporter writes, as far as it is read here. */
@@ -60,7 +108,12 @@ interface Report {
   testResults: {
     name: string
     message: string
-    assertionResults: { status: string; fullName: string; failureMessages: string[] }[]
+    assertionResults: {
+      status: string
+      fullName: string
+      /** Of every try: a test that passed has some only if it passed on a retry. */
+      failureMessages: string[]
+    }[]
   }[]
 }
 
@@ -74,19 +127,28 @@ function failuresOf({ name, message, assertionResults }: Report['testResults'][n
   ]
 }
 
+function retriesOf({ name, assertionResults }: Report['testResults'][number]) {
+  return assertionResults
+    .filter(({ status, failureMessages }) => status === 'passed' && failureMessages.length > 0)
+    .map(({ fullName, failureMessages }) => `${name} > ${fullName}\n${failureMessages[0]}`)
+}
+
 function outsideOfTests(project: string, code: number | undefined, why = 'see its output above') {
   counts.failed++
   failures.push(`${project}: vitest ended with ${code}, outside of any test: ${why}`)
 }
 
-/** Runs one project, or a part of it in that world, and adds its counts; a run without a report is a failure of its own. */
-async function vitest(project: string, { world, args: more = [] }: { world?: World; args?: string[] } = {}) {
-  const report = join(results, `${project}${world ?? ''}.json`)
+/** Runs projects, or a part of one in that world, and adds their counts; a run without a report is a failure of its own. */
+async function vitest(
+  projects: string[],
+  { world, args: more = [] }: { world?: World; args?: string[] } = {},
+) {
+  const names = projects.join(', ')
+  const report = join(results, `${projects.join('-')}${world ?? ''}.json`)
   const entry = join(root, 'node_modules/vitest/vitest.mjs')
   const args = [
     'run',
-    '--project',
-    project,
+    ...projects.flatMap((project) => ['--project', project]),
     '--reporter=verbose',
     '--reporter=json',
     `--outputFile.json=${report}`,
@@ -95,7 +157,7 @@ async function vitest(project: string, { world, args: more = [] }: { world?: Wor
   const code =
     world === undefined
       ? (await execa(process.execPath, [entry, ...args], { stdio: 'inherit', reject: false })).exitCode
-      : await runInWorld(world, entry, args)
+      : await (await import('../sandbox/enter.ts')).runInWorld(world, entry, args)
   try {
     const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } = JSON.parse(
       readFileSync(report, 'utf8'),
@@ -104,8 +166,9 @@ async function vitest(project: string, { world, args: more = [] }: { world?: Wor
     counts.failed += numFailedTests
     counts.skipped += numPendingTests + numTodoTests
     failures.push(...testResults.flatMap(failuresOf))
-    if (code !== 0 && numFailedTests === 0) outsideOfTests(project, code)
+    retried.push(...testResults.flatMap(retriesOf))
+    if (code !== 0 && numFailedTests === 0) outsideOfTests(names, code)
   } catch (thrown) {
-    outsideOfTests(project, code, `no report (${messageOf(thrown)})`)
+    outsideOfTests(names, code, `no report (${messageOf(thrown)})`)
   }
 }

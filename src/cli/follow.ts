@@ -3,8 +3,13 @@ import { createLogUpdate } from 'log-update'
 import pWaitFor from 'p-wait-for'
 import type { EventName } from '../../inngest.config.ts'
 import { OnehopError } from '../errors.ts'
+import type { Journal } from '../journal.ts'
 import { type Entry, isLost, type RequestRecord } from '../journal-records.ts'
+import type { Mesh } from '../plan/mesh.ts'
 import { createSetup } from '../setup.ts'
+import type { Engine } from '../systems/engine.ts'
+import { interrupted } from './end.ts'
+import { Interruption } from './output.ts'
 
 /**
  * Sends an event to the engine and follows the request, by our own id, in the journal: Inngest may hang a run off
@@ -16,7 +21,16 @@ export async function sendAndFollow({ meshFile, name, data, quiet }: Send): Prom
   const setup = createSetup(meshFile)
   const [mesh, journal] = [await setup.mesh(), await setup.journal()]
   const id = randomUUID()
-  await (await setup.engine()).send({ id, name, data })
+  const following = follow({ engine: await setup.engine(), mesh, journal, id, name, data, quiet })
+  const stopped = interrupted().then((signal) => {
+    const code = mesh.simulated === undefined ? 'request-goes-on' : 'simulated-request-stopped'
+    throw new Interruption(signal, code, { event: name, request: id })
+  })
+  return Promise.race([following, stopped])
+}
+
+async function follow({ engine, mesh, journal, id, name, data, quiet }: Following): Promise<RequestRecord> {
+  await engine.send({ id, name, data })
   const pickedUp = 20
   await pWaitFor(async () => (await journal.readRequest(id)) !== undefined, {
     interval: 100,
@@ -32,7 +46,7 @@ export async function sendAndFollow({ meshFile, name, data, quiet }: Send): Prom
   const record = await pWaitFor(
     async () => {
       const found = await journal.readRequest(id)
-      show.update(await journal.list())
+      show.update(await journal.list(), found)
       return found && isSettled(found) ? pWaitFor.resolveWith(found) : false
     },
     { interval: 200 },
@@ -49,23 +63,36 @@ const lost = ({ id, phase = 'its start', deadline }: RequestRecord) =>
   new OnehopError('run-lost', { request: id, phase, deadline }).toJSON()
 
 type Send = { meshFile: string; name: EventName; data: Record<string, unknown>; quiet: boolean }
+type Following = Omit<Send, 'meshFile'> & { engine: Engine; mesh: Mesh; journal: Journal; id: string }
 
-function liveLines(request: string) {
+function liveLines(id: string) {
   const started = Date.now()
   const terminal = process.stderr.isTTY ? createLogUpdate(process.stderr) : undefined
   const seen = new Map<string, string>()
   return {
-    update(entries: Entry[]) {
-      const mine = entries.filter((each) => each.request.startsWith(request))
+    update(entries: Entry[], request: RequestRecord | undefined) {
+      const mine = entries.filter((each) => each.request.startsWith(id))
       const seconds = Math.round((Date.now() - started) / 1000)
+      // Before it has come to a service, its step is all that there is to see.
+      const steps =
+        mine.length === 0 && request?.phase !== undefined
+          ? [{ name: request.event, phase: request.phase }]
+          : []
       const line = (each: Entry) =>
         `${each.service.padEnd(14)} ${phaseOf(each).padEnd(20)} ${`${seconds} s`.padEnd(7)} ${each.probe ? `last probe ${each.probe.ms} ms` : ''}`
-      if (terminal) return terminal(mine.map(line).join('\n'))
-      for (const each of mine) {
-        const phase = phaseOf(each)
-        if (seen.get(each.service) === phase) continue
-        seen.set(each.service, phase)
-        process.stderr.write(`${each.service}: ${phase} (${seconds} s)\n`)
+      if (terminal)
+        return terminal(
+          [...steps.map(({ name, phase }) => `${name}: ${phase}  ${seconds} s`), ...mine.map(line)].join(
+            '\n',
+          ),
+        )
+      for (const { name, phase } of [
+        ...steps,
+        ...mine.map((each) => ({ name: each.service, phase: phaseOf(each) })),
+      ]) {
+        if (seen.get(name) === phase) continue
+        seen.set(name, phase)
+        process.stderr.write(`${name}: ${phase} (${seconds} s)\n`)
       }
     },
     done: () => terminal?.done(),

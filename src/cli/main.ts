@@ -3,11 +3,13 @@ import { Command, CommanderError } from 'commander'
 import { OnehopError } from '../errors.ts'
 import { defaultMeshFile } from '../setup.ts'
 import { version } from '../version.ts'
+import { endProcess, takeOverEnd } from './end.ts'
 import { keepHeapSmall } from './keep-heap-small.ts'
 import { answer } from './output.ts'
 import type { ScanFlags } from './scan.ts'
 
 keepHeapSmall()
+takeOverEnd()
 
 // A command's code is loaded when it is called: the Kubernetes and Inngest clients take longer to load than most commands to run.
 const program = new Command('onehop')
@@ -194,6 +196,7 @@ try {
     })
   }
 }
+await endProcess()
 
 /** The command that the first words name: one that is mistyped has no help of its own. */
 function commandOf(words: string[], parent = program): string {

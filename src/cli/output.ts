@@ -1,4 +1,5 @@
-import { type Failure, toOnehopError } from '../errors.ts'
+import { type ErrorDetails, type Failure, OnehopError, toOnehopError } from '../errors.ts'
+import { exitCodeOf, print, type Signal } from './end.ts'
 
 /** What every command answers with --json: one line, also when it fails. */
 export type Envelope = {
@@ -10,13 +11,16 @@ export type Envelope = {
   next_actions: string[]
 }
 
-/** Exit codes: 0 done, 1 failed, 2 bad input (or, where plan was asked so, changes: no failure), 3 rolled back. */
+/**
+ * Exit codes: 0 done, 1 failed, 2 bad input (or, where plan was asked so, changes: no failure), 3 rolled back, 130 and so on
+ * where a signal has ended it.
+ */
 export type Answer = {
   result: unknown
   text: string
   next?: string[]
   failure?: Failure | undefined
-  exit?: 0 | 1 | 2 | 3
+  exit?: number
 }
 
 /** Runs a command, prints its answer (the envelope with --json, else text) and sets the exit code. */
@@ -32,7 +36,12 @@ export async function answer(
     failure,
     exit,
   } = await work().catch(
-    (thrown: unknown): Answer => ({ result: null, text: '', failure: toOnehopError(thrown).toJSON() }),
+    (thrown: unknown): Answer => ({
+      result: null,
+      text: '',
+      failure: toOnehopError(thrown).toJSON(),
+      ...(thrown instanceof Interruption && { exit: thrown.exit }),
+    }),
   )
   process.exitCode = exit ?? (failure ? exitOf(failure) : 0)
   if (json) {
@@ -45,15 +54,29 @@ export async function answer(
       fix: failure?.fix ?? null,
       next_actions: next,
     }
-    process.stdout.write(`${JSON.stringify(envelope)}\n`)
-    return
+    return print(process.stdout, `${JSON.stringify(envelope)}\n`)
   }
-  if (text) process.stdout.write(`${text}\n`)
+  if (text) await print(process.stdout, `${text}\n`)
   if (failure)
-    process.stderr.write(
+    await print(
+      process.stderr,
       `${failure.message}  [${failure.code}]\n  fix: ${failure.fix}\n  more: docs/runbook/${failure.code}.md\n`,
     )
-  if (next.length > 0) process.stdout.write(`next:\n${next.map((each) => `  ${each}`).join('\n')}\n`)
+  if (next.length > 0) await print(process.stdout, `next:\n${next.map((each) => `  ${each}`).join('\n')}\n`)
 }
 
 const exitOf = ({ kind }: Failure) => (kind === 'input' ? 2 : 1)
+
+/** A signal has ended the command; its code says what becomes of what it was about. */
+export class Interruption extends OnehopError {
+  readonly exit: number
+
+  constructor(
+    signal: Signal,
+    code: 'request-goes-on' | 'rollback-interrupted' | 'simulated-request-stopped',
+    details: ErrorDetails,
+  ) {
+    super(code, details)
+    this.exit = exitCodeOf(signal)
+  }
+}

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises'
 import { createTwoFilesPatch } from 'diff'
+import { readInTime } from '../disk.ts'
 import { messageOf, OnehopError } from '../errors.ts'
 import { selectServices } from '../plan/mesh.ts'
 import { addAccess, type Untested } from '../plan/policy.ts'
@@ -12,13 +12,15 @@ import type { Answer } from './output.ts'
 /** onehop policy preview --file policy.hujson: what onehop would write for all services of mesh.yaml, as a diff. Changes nothing, asks nobody. */
 export async function policyPreview({ file, mesh: meshFile }: Flags): Promise<Answer> {
   const mesh = await createSetup(meshFile).mesh()
-  const before = await readFile(file, 'utf8').catch((thrown: unknown) => {
-    throw new OnehopError(
-      'flag-invalid',
-      { message: `--file ${file}: ${messageOf(thrown)}`, command: 'policy preview' },
-      { cause: thrown },
-    )
-  })
+  const before = await readInTime(file)
+    .then(String)
+    .catch((thrown: unknown) => {
+      throw new OnehopError(
+        'flag-invalid',
+        { message: `--file ${file}: ${messageOf(thrown)}`, command: 'policy preview' },
+        { cause: thrown },
+      )
+    })
   const hosts = entriesIn(parsePolicy(before), ['hosts']).map(({ key }) => key)
   const unknown = new Set<string>()
   // The devices are not asked, so only the file knows addresses.

@@ -8,6 +8,7 @@ import { startProber } from '../prober.ts'
 import { createSetup } from '../setup.ts'
 import { probeFrom } from '../steps/probe-from.ts'
 import { createProbingSystems } from '../systems/probing-systems.ts'
+import { untilInterrupted } from './end.ts'
 import type { Answer } from './output.ts'
 import { refuseSimulated } from './refuse-simulated.ts'
 
@@ -25,14 +26,7 @@ export async function probe({ mesh, as, once, engine, gateway }: Flags): Promise
   refuseSimulated(await createSetup(mesh).mesh(), 'probe')
   if (once) return probeOnce({ mesh, as })
   const log = (line: string) => process.stderr.write(`${line}\n`)
-  const running = await startProber({ meshFile: mesh, as, engine, gateway, log })
-  await new Promise((resolve) => {
-    process.once('SIGINT', resolve)
-    process.once('SIGTERM', resolve)
-  })
-  await running.close()
-  // What is left of a first connection that never came would keep this process for ever.
-  setTimeout(() => process.exit(), 1000).unref()
+  await untilInterrupted(() => startProber({ meshFile: mesh, as, engine, gateway, log }))
   return { result: { stopped: true }, text: 'stopped' }
 }
 

@@ -1,5 +1,6 @@
 import type { RetireResult } from '../functions/retire.ts'
 import { forceAction } from '../functions/rollback.ts'
+import { inTime } from '../in-time.ts'
 import { type Mesh, selectServices } from '../plan/mesh.ts'
 import { portMapFlags, portMapsOf } from '../plan/port-map-flags.ts'
 import { type CommandSetup, createSetup, type Setup } from '../setup.ts'
@@ -26,7 +27,8 @@ export async function retire({ mesh: meshFile, json, force, yes, service }: Flag
   })
   const result = record.result as RetireResult | null
   const entries = await (await setup.journal()).list()
-  const flags = portMapFlags(portMapsOf(mesh, entries, await nodePorts(setup)), await containers(mesh))
+  const [ports, found] = await Promise.all([nodePorts(setup), containers(mesh)])
+  const flags = portMapFlags(portMapsOf(mesh, entries, ports), found)
   const text = [
     `${service}: ${result?.state ?? record.state}`,
     ...(result?.notes ?? []),
@@ -47,18 +49,21 @@ export async function retire({ mesh: meshFile, json, force, yes, service }: Flag
   }
 }
 
+/** Milliseconds for what is only told beside the answer: the retirement itself may have waited for a silent system already. */
+const lookDeadline = 3000
+
 /** Which node ports there are, by service; a cluster that cannot be asked leaves it to mesh.yaml. */
 async function nodePorts(setup: Setup) {
   const { mesh, systems } = await setup.work()
-  const services = await systems.kubernetes.services().catch(() => [])
+  const services = await inTime(lookDeadline, () => systems.kubernetes.services()).catch(() => [])
   const there = new Map(services.map((each) => [`${each.namespace}/${each.name}`, each.ports]))
   return Object.fromEntries(selectServices(mesh).map(({ name, service }) => [name, there.get(service) ?? []]))
 }
 
 /** The containers of this machine; none where Docker cannot be read. There may be nodes of other clusters among them. */
 async function containers({ kubernetes }: Mesh): Promise<Container[]> {
-  const nodes = await readNodeNames(kubernetes).catch((): string[] => [])
-  const found = await readContainers({ nodes }).catch(() => [])
+  const nodes = await inTime(lookDeadline, () => readNodeNames(kubernetes)).catch((): string[] => [])
+  const found = await inTime(lookDeadline, () => readContainers({ nodes })).catch(() => [])
   const isKnown = ({ name }: Container) => nodes.includes(name)
   return found.some(isKnown) ? found.map((each) => ({ ...each, isNode: isKnown(each) })) : found
 }

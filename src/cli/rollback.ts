@@ -3,11 +3,14 @@ import { OnehopError } from '../errors.ts'
 import { rollbackHere } from '../functions/recover.ts'
 import { type RemovalResult, removeOperatorHere } from '../functions/remove-operator.ts'
 import { forceAction, isBack, type RollbackResult } from '../functions/rollback.ts'
+import type { Journal } from '../journal.ts'
+import type { Entry } from '../journal-records.ts'
 import { expectKnown } from '../plan/mesh.ts'
 import { createSetup, type Setup } from '../setup.ts'
 import { isNarrowed, widenPolicy } from '../steps/narrow-policy.ts'
+import { interrupted } from './end.ts'
 import { sendAndFollow } from './follow.ts'
-import type { Answer } from './output.ts'
+import { type Answer, Interruption } from './output.ts'
 
 export type RollbackFlags = {
   mesh: string
@@ -43,15 +46,13 @@ export async function rollback({
   const touched = await journal.touched()
   expectKnown(await setup.mesh(), touched, named)
   const services = all ? touched : named
-  if (local) {
-    const results = services.length > 0 ? await rollbackHere(setup, { services, force: Boolean(force) }) : []
-    const removal = operator && results.every(isBack) ? await removeOperatorHere(setup) : undefined
-    return rollbackAnswer({
-      results,
-      removal,
-      widened: all && results.every(isBack) && (await widened(setup)),
+  if (local)
+    return rollbackLocally(setup, {
+      services,
+      force: Boolean(force),
+      all: Boolean(all),
+      operator: Boolean(operator),
     })
-  }
   const [service = '', ...others] = services
   const code = force && (await journal.issueCode(forceAction('rollback', service)))
   const send = (name: EventName, data: Record<string, unknown>) =>
@@ -67,7 +68,37 @@ export async function rollback({
         : undefined
   if (record && !record.result) return { result: null, text: '', failure: record.failure }
   const { results, removal } = resultOf(record?.result)
-  return rollbackAnswer({ results, removal, widened: all && results.every(isBack) && (await widened(setup)) })
+  return rollbackAnswer(journal, {
+    results,
+    removal,
+    widened: Boolean(all) && results.every(isBack) && (await widened(setup)),
+  })
+}
+
+/** Here and now. Each step is told on stderr: this is the way out when nothing else goes, and it must not look as if it hung. */
+async function rollbackLocally(
+  setup: Setup,
+  { services, force, all, operator }: { services: string[]; force: boolean; all: boolean; operator: boolean },
+): Promise<Answer> {
+  let phase = 'its start'
+  const report = (line: string) => {
+    phase = line
+    process.stderr.write(`${line}\n`)
+  }
+  const work = async () => {
+    const results = services.length > 0 ? await rollbackHere(setup, { services, force, report }) : []
+    const isAllBack = results.every(isBack)
+    const removal = operator && isAllBack ? await removeOperatorHere(setup, report) : undefined
+    return rollbackAnswer(await setup.journal(), {
+      results,
+      removal,
+      widened: all && isAllBack && (await widened(setup)),
+    })
+  }
+  const stopped = interrupted().then((signal) => {
+    throw new Interruption(signal, 'rollback-interrupted', { phase })
+  })
+  return Promise.race([work(), stopped])
 }
 
 /** One service is answered as itself, several as a list, and with the operator as both. */
@@ -85,29 +116,46 @@ async function widened(setup: Setup): Promise<boolean> {
   return true
 }
 
-function rollbackAnswer({
-  results,
-  removal,
-  widened,
-}: {
-  results: RollbackResult[]
-  removal?: RemovalResult | undefined
-  widened: boolean | undefined
-}): Answer {
-  const failed = results.find((each) => !isBack(each))
-  const [first, ...others] = results
+async function rollbackAnswer(
+  journal: Journal,
+  {
+    results,
+    removal,
+    widened,
+  }: { results: RollbackResult[]; removal?: RemovalResult | undefined; widened: boolean },
+): Promise<Answer> {
+  const entries = new Map((await journal.list()).map((each) => [each.service, each]))
+  const services = results.map((each) => ({ ...each, ...changesOf(entries.get(each.service)) }))
+  const failed = services.find((each) => !isBack(each))
+  const [first, ...others] = services
   const lines = [
-    ...results.map(({ service, state }) => `${service}: ${state}`),
+    ...services.flatMap(serviceLines),
     ...(removal?.state === 'removed' ? ['the operator is gone', ...removal.notes] : []),
     ...(widened ? ['the policy has its old rules again'] : []),
   ]
   return {
     result:
-      first && others.length === 0 && !removal
-        ? first
-        : { services: results, ...(removal && { operator: removal }) },
+      first && others.length === 0 && !removal ? first : { services, ...(removal && { operator: removal }) },
     failure: failed?.failure ?? (removal?.state === 'failed' ? removal.failure : undefined),
     text: lines.join('\n') || 'there is nothing to take back',
     next: failed ? [`onehop journal ${failed.service}`] : ['onehop status'],
   }
+}
+
+/** By the journal: which changes are taken back, and which are not. */
+function changesOf(entry: Entry | undefined) {
+  const ids = (undone: boolean) =>
+    (entry?.changes ?? []).filter((each) => each.undone === undone).map(({ id }) => id)
+  return { undone: ids(true), standing: ids(false) }
+}
+
+function serviceLines(each: RollbackResult & ReturnType<typeof changesOf>): string[] {
+  const { service, state, failure, undone, standing } = each
+  if (isBack(each)) return [`${service}: ${state}`]
+  return [
+    `${service}: ${state}`,
+    `  taken back: ${undone.join(', ') || 'nothing'}`,
+    `  not taken back: ${standing.join(', ') || 'nothing'}`,
+    ...(failure ? [`  why: ${failure.message}  [${failure.code}]`, `  fix: ${failure.fix}`] : []),
+  ]
 }

@@ -1,16 +1,13 @@
 import { createSetup } from '../setup.ts'
 import { startWorker } from '../worker.ts'
+import { untilInterrupted } from './end.ts'
 import type { Answer } from './output.ts'
 import { refuseSimulated } from './refuse-simulated.ts'
 
-/** onehop worker: runs until SIGINT or SIGTERM. */
+/** onehop worker: runs until SIGINT or SIGTERM, and ends with 0 then, within some seconds. */
 export async function worker({ mesh }: { mesh: string }): Promise<Answer> {
   refuseSimulated(await createSetup(mesh).mesh(), 'worker')
-  const running = await startWorker({ meshFile: mesh, log: (line) => process.stderr.write(`${line}\n`) })
-  await new Promise((resolve) => {
-    process.once('SIGINT', resolve)
-    process.once('SIGTERM', resolve)
-  })
-  await running.close()
+  const log = (line: string) => process.stderr.write(`${line}\n`)
+  await untilInterrupted(() => startWorker({ meshFile: mesh, log }))
   return { result: { stopped: true }, text: 'stopped' }
 }

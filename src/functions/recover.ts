@@ -4,7 +4,7 @@ import type { Journal } from '../journal.ts'
 import { type Entry, isLive, isLost, type RequestRecord } from '../journal-records.ts'
 import type { Setup } from '../setup.ts'
 import { attending } from '../steps/attending.ts'
-import { createStep, type EngineStep, localEngine } from '../steps/step.ts'
+import { createLocalStep, type EngineStep } from '../steps/step.ts'
 import type { RollbackOptions } from '../steps/undo-change.ts'
 import { writeBooks } from '../steps/write-books.ts'
 import type { Sent } from '../systems/engine.ts'
@@ -63,15 +63,21 @@ export async function recoverLost(setup: Setup, send: Send): Promise<Recovered[]
   return recovered.flat()
 }
 
-/** A rollback right here: no engine, and no worker either if it is called from the command line. */
-export async function rollbackHere(setup: Setup, { behalf, ...data }: Here): Promise<RollbackResult[]> {
+/**
+ * A rollback right here: no engine, and no worker either if it is called from the command line. `report` is told each step, by a
+ * person who waits: then a silent system ends it.
+ */
+export async function rollbackHere(
+  setup: Setup,
+  { behalf, report, ...data }: Here,
+): Promise<RollbackResult[]> {
   const [journal, { engine }] = await Promise.all([setup.journal(), setup.mesh()])
   const run = `local-${crypto.randomUUID()}`
   const request = behalf === undefined ? run : `${behalf}/${run}`
   const of = { request, run }
   const event = 'mesh/service.rollback.requested'
   await journal.beginRequest({ id: request, event, data, run }, engine.patience)
-  const step = createStep(localEngine, attending(setup, of))
+  const step = createLocalStep(attending(setup, of), report)
   const result = await rollback(step, { setup, ...of, ...data })
   await writeBooks(step, setup)
   const failure = result.find((each) => !isBack(each))?.failure
@@ -80,7 +86,10 @@ export async function rollbackHere(setup: Setup, { behalf, ...data }: Here): Pro
 }
 
 /** `behalf`: the request whose service it puts back, which may be run again after that. */
-type Here = Pick<RollbackOptions, 'services' | 'attempt' | 'failure' | 'force' | 'to'> & { behalf?: string }
+type Here = Pick<RollbackOptions, 'services' | 'attempt' | 'failure' | 'force' | 'to'> & {
+  behalf?: string
+  report?: (line: string) => void
+}
 export type Recovered = { service: string; by: string }
 type Send = (event: Sent) => Promise<unknown>
 

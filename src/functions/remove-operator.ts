@@ -2,7 +2,7 @@ import type { Failure } from '../errors.ts'
 import type { Setup } from '../setup.ts'
 import { attending } from '../steps/attending.ts'
 import { lookAtRemoval, removeOperatorParts } from '../steps/operator-removal.ts'
-import { createStep, localEngine, type Step } from '../steps/step.ts'
+import { createLocalStep, type Step } from '../steps/step.ts'
 
 /**
  * Removes the operator that onehop installed, once nothing needs it: ProxyClass, Helm release, its own device, Secrets, and
@@ -24,14 +24,17 @@ export async function removeOperator(
     : { state: 'failed', failure: parts.failure }
 }
 
-/** The same right here, with engine and worker stopped. */
-export async function removeOperatorHere(setup: Setup): Promise<RemovalResult> {
+/** The same right here, with engine and worker stopped. `report` is told each step. */
+export async function removeOperatorHere(
+  setup: Setup,
+  report: (line: string) => void,
+): Promise<RemovalResult> {
   const [journal, { engine }] = await Promise.all([setup.journal(), setup.mesh()])
   const request = `local-${crypto.randomUUID()}`
   const of = { request, run: request }
   const record = { id: request, event: 'mesh/operator.remove.requested', data: {}, run: request }
   await journal.beginRequest(record, engine.patience)
-  const result = await removeOperator(createStep(localEngine, attending(setup, of)), { setup, ...of })
+  const result = await removeOperator(createLocalStep(attending(setup, of), report), { setup, ...of })
   const failure = result.state === 'failed' ? result.failure : undefined
   await journal.endRequest(request, request, { state: failure ? 'failed' : 'completed', result, failure })
   return result

@@ -7,6 +7,7 @@ import {
   areShared,
   awaitDeviceId,
   beginRollback,
+  beginWithoutCluster,
   proveUndone,
   type RollbackOptions,
   undoChanges,
@@ -20,18 +21,12 @@ import {
  */
 export async function rollback(step: Step, options: RollbackOptions): Promise<RollbackResult[]> {
   const { setup, services, failure, force, to } = options
-  const begun = await Promise.all(
-    services.map(async (name): Promise<Undoing> => {
-      const outcome = await beginRollback(step, options, name)
-      return outcome.ok
-        ? { name, ...outcome.value }
-        : { name, changes: [], seconds: 0, refused: outcome.failure }
-    }),
-  )
+  const begun = await Promise.all(services.map((name) => begin(step, options, name)))
   // Backwards, and no further than what could be undone: while Caddy still leads to the device, the device must stay.
   const stopped = new Map<string, Failure>()
   for (const stage of undoOrder) {
-    const concerned = begun.flatMap(({ name, attempt, changes, seconds }) => {
+    const concerned = begun.flatMap(({ name, attempt, changes, seconds, refused }) => {
+      if (refused && stage.includes('expose')) stopped.set(name, refused)
       const ids = stage.filter((id) => changes.includes(id))
       return attempt !== undefined && ids.length > 0 && !stopped.has(name)
         ? [{ name, attempt, ids, seconds }]
@@ -44,8 +39,11 @@ export async function rollback(step: Step, options: RollbackOptions): Promise<Ro
     await Promise.all(
       concerned.map(async ({ name: service, attempt, ids, seconds }) => {
         const deviceId = ids.includes('expose') ? await awaitDeviceId(step, { setup, service }) : undefined
+        const isDone = together?.ok && !together.value.includes(service)
+        // One by one, a silent system would be silent for each.
+        const isVain = together && !together.ok && together.failure.silent && step.silentRetries !== undefined
         const undone =
-          together?.ok && !together.value.includes(service)
+          together && (isDone || isVain)
             ? together
             : await undoChanges(step, { setup, service, attempt, ids, force })
         const proven = undone.ok
@@ -57,7 +55,7 @@ export async function rollback(step: Step, options: RollbackOptions): Promise<Ro
   }
   return Promise.all(
     begun.map(async ({ name, attempt, refused }): Promise<RollbackResult> => {
-      if (refused) return { service: name, state: 'refused', failure: refused }
+      if (refused && attempt === undefined) return { service: name, state: 'refused', failure: refused }
       if (attempt === undefined) return { service: name, state: 'restored' }
       const incomplete = stopped.get(name)
       const state = incomplete ? 'rollback-incomplete' : (to ?? 'restored')
@@ -68,6 +66,22 @@ export async function rollback(step: Step, options: RollbackOptions): Promise<Ro
       return { service: name, state, ...(why && { failure: why }) }
     }),
   )
+}
+
+/** What there is to undo, or why not. Where somebody waits and the cluster does not answer, at least Caddy may be led back. */
+async function begin(step: Step, options: RollbackOptions, name: string): Promise<Undoing> {
+  const begun = await beginRollback(step, options, name)
+  if (begun.ok) return { name, ...begun.value }
+  const refused = begun.failure
+  if (
+    step.silentRetries !== undefined &&
+    options.to === undefined &&
+    refused.code === 'kubernetes-unreachable'
+  ) {
+    const withoutCluster = await beginWithoutCluster(step, options, name)
+    if (withoutCluster.ok) return { name, refused, ...withoutCluster.value }
+  }
+  return { name, changes: [], seconds: 0, refused }
 }
 
 /** Whether a service is where its rollback was to bring it. */
@@ -114,6 +128,7 @@ type Undoing = {
   attempt?: number | undefined
   changes: ChangeRecord['id'][]
   seconds: number
+  /** Beside an attempt: why it goes no further than Caddy. */
   refused?: Failure
 }
 type Requested = { request: string; name: string; attempt: number; failure: Failure; to?: 'moved' }

@@ -55,7 +55,7 @@ export function createWorkflows(setup: Setup, send: Send, { cron = driftCron() }
           const failure = data.failure as Failure | undefined
           const forced = await redeemForce(step, setup, { ...data, action: forceAction('rollback', service) })
           const [result = { service, state: 'refused' as const }] = forced.ok
-            ? await rollback(step, {
+            ? await rollback(attempt === undefined ? inPerson(step) : step, {
                 setup,
                 ...of,
                 services: [service],
@@ -75,9 +75,9 @@ export function createWorkflows(setup: Setup, send: Send, { cron = driftCron() }
         requested(context, setup, 'mesh/rollback.requested', async (step, data, of) => {
           const touched = await touchedServices(step, setup, data.services)
           if (!touched.ok) return { state: 'failed', result: null, failure: touched.failure }
-          const results = await rollback(step, { setup, ...of, services: touched.value })
+          const results = await rollback(inPerson(step), { setup, ...of, services: touched.value })
           if (!data.operator || !results.every(isBack)) return endRollback(setup, step, of, results, results)
-          const removal = await endRemoval(step, of, await removeOperator(step, { setup, ...of }))
+          const removal = await endRemoval(step, of, await removeOperator(inPerson(step), { setup, ...of }))
           const ended = await endRollback(setup, step, of, results, {
             services: results,
             operator: removal.result,
@@ -118,7 +118,7 @@ export function createWorkflows(setup: Setup, send: Send, { cron = driftCron() }
       triggers: [{ event: 'mesh/operator.remove.requested' }],
       run: (context) =>
         requested(context, setup, 'mesh/operator.remove.requested', async (step, _, of) =>
-          endRemoval(step, of, await removeOperator(step, { setup, ...of })),
+          endRemoval(step, of, await removeOperator(inPerson(step), { setup, ...of })),
         ),
     },
     {
@@ -190,6 +190,9 @@ export function createWorkflows(setup: Setup, send: Send, { cron = driftCron() }
     },
   ]
 }
+
+/** A person has asked for it, and follows it. What a failed migration asks for by itself waits for as long as it may take. */
+const inPerson = (step: Step): Step => ({ ...step, silentRetries: 1 })
 
 /** The engine's words for a schedule, in the zone that mesh.yaml names. */
 export const driftCron = ({

@@ -31,7 +31,7 @@ import { type Part, type Snapshot, unreadParts } from './snapshot.ts'
 import { throughCaddy } from './through-caddy.ts'
 
 /**
- * Compares what is wanted with what is there. Pure, so that the tour, `onehop plan` and a migration cannot disagree.
+ * Compares what is wanted with what is there. Pure, so that `onehop plan` and a migration cannot disagree.
  * `names` narrows it to some services. Of a part that was not read no change is planned.
  *
  * @throws OnehopError service-unknown

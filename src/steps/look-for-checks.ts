@@ -1,4 +1,5 @@
 import { OnehopError, toOnehopError } from '../errors.ts'
+import { inTime } from '../in-time.ts'
 import type { Entry } from '../journal-records.ts'
 import type { CheckFacts, PathFacts } from '../plan/check-facts.ts'
 import { type CheckId, codesOf } from '../plan/check-table.ts'
@@ -84,11 +85,7 @@ function createAsk(
   failures: CheckFacts['failures'],
 ): Ask {
   return async ({ checks, late, url, patience = 1 }, read) => {
-    let timer: NodeJS.Timeout | undefined
     const seconds = deadlines.check * patience
-    const over = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(late(`no answer in ${seconds} s`)), seconds * 1000)
-    })
     const found = async () => {
       const host = url && new URL(url).hostname
       if (host && !(await resolverAnswers(host, { milliseconds: lookUp(deadlines) })))
@@ -96,14 +93,12 @@ function createAsk(
       return read()
     }
     try {
-      return await Promise.race([found(), over])
+      return await inTime(seconds * 1000, found, ({ message }) => late(message))
     } catch (thrown) {
       const failure = toOnehopError(thrown).toJSON()
       const failed = checks.find((each) => codesOf(each).includes(failure.code)) ?? checks[0]
       if (failed) failures[failed] ??= failure
       return undefined
-    } finally {
-      clearTimeout(timer)
     }
   }
 }
@@ -318,10 +313,15 @@ type Known = {
 async function lookAtPaths(asking: Asking, services: ClusterService[], known: Known) {
   const states = new Map((await known.state).entries.map(({ service, state }) => [service, state]))
   const { tailscaled } = known
-  const found = await inBatches(services, async (service) => {
-    const { name } = service
-    return [name, await lookAtPath(asking, service, { state: states.get(name), tailscaled })] as const
-  })
+  const found = await inBatches<ClusterService, readonly [string, PathFacts]>(
+    services,
+    async (service) => {
+      const { name } = service
+      return [name, await lookAtPath(asking, service, { state: states.get(name), tailscaled })]
+    },
+    // Where hundreds are silent, those that come first show it.
+    { milliseconds: 12_000, late: ({ name }) => [name, {}] },
+  )
   return Object.fromEntries(found)
 }
 

@@ -18,9 +18,10 @@ import { probeDevice } from './prove-path.ts'
  */
 export async function lookForDrift(work: Work): Promise<DriftFound> {
   const { mesh, systems } = work
+  const until = Date.now() + lookDeadline
   const snapshot = await takeSnapshot({ ...work, names: false })
   const [paths, secret, books] = await Promise.all([
-    lookAtPaths(mesh, systems, snapshot),
+    lookAtPaths(mesh, systems, { ...snapshot, until }),
     snapshot.cluster?.operator ? lookAtSecret(mesh, systems, snapshot.cluster.operator) : ('same' as const),
     mesh.books === undefined ? undefined : systems.books.read(mesh.books).catch(() => undefined),
   ])
@@ -28,16 +29,32 @@ export async function lookForDrift(work: Work): Promise<DriftFound> {
   return findDrift(facts)
 }
 
+/** Milliseconds after which no path is asked any more: a silent one takes some seconds by itself. */
+const lookDeadline = 22_000
+
 /**
  * What is not well is asked again, all of it at once: a pod that restarts, or a way that changes from relay to direct, is
  * silent for some seconds and no drift. That there is no such name counts at once.
  */
-async function lookAtPaths(mesh: Mesh, systems: Systems, { journal, cluster }: Snapshot) {
+async function lookAtPaths(
+  mesh: Mesh,
+  systems: Systems,
+  { journal, cluster, until }: Snapshot & { until: number },
+) {
   const paths: Record<string, PathFacts> = {}
   const look = (services: ClusterService[]) =>
-    inBatches(services, async (service) => {
-      paths[service.name] = await lookAtPath(mesh, systems, service)
-    })
+    inBatches(
+      services,
+      async (service) => {
+        paths[service.name] = await lookAtPath(mesh, systems, service)
+      },
+      {
+        milliseconds: until - Date.now(),
+        late: ({ name }) => {
+          paths[name] ??= { magicDns: 'it was not asked: too many before it were silent', silent: [] }
+        },
+      },
+    )
   const services = standingOf(mesh, journal).map((each) => each.service)
   await look(services)
   for (const pause of [1000, 3000]) {
@@ -45,7 +62,7 @@ async function lookAtPaths(mesh: Mesh, systems: Systems, { journal, cluster }: S
       const [address] = cluster?.proxies[proxyKey(each)]?.addresses ?? []
       return !isWell(paths[each.name], address)
     })
-    if (unwell.length === 0) break
+    if (unwell.length === 0 || Date.now() + pause > until) break
     await new Promise((resolve) => setTimeout(resolve, pause))
     await look(unwell)
   }

@@ -174,13 +174,10 @@ async function proveBackend(
     news,
   }: { service: ClusterService; proxy: ProxyFacts; olds: Probed[]; news: Probed[] },
 ): Promise<Proof['backend']> {
-  const identities = (all: Probed[]) =>
-    all.flatMap(({ answer }) => (answer.ok && answer.identity ? [answer.identity] : []))
-  const named =
-    service.probe === 'redis' || (typeof service.probe === 'object' && service.probe.identity !== undefined)
-  const [old, fresh] = [identities(olds).join(' '), identities(news).join(' ')]
-  if (named && old && fresh) {
-    if (old !== fresh) throw new OnehopError('backend-differs', { service: service.name, old, new: fresh })
+  const told = identitiesOf(service, olds, news)
+  if (told) {
+    if (told.old !== told.fresh)
+      throw new OnehopError('backend-differs', { service: service.name, old: told.old, new: told.fresh })
     return service.probe === 'redis' ? 'run_id' : 'identity'
   }
   if (service.mode === 'https') {
@@ -196,6 +193,19 @@ async function proveBackend(
   if (destination !== clusterIP)
     throw new OnehopError('backend-differs', { service: service.name, old: clusterIP, new: destination })
   return 'proxy destination'
+}
+
+/** What the answers of both paths say of their backend; nothing where they do not name it. */
+export function identitiesOf(
+  { probe: asked }: ClusterService,
+  olds: Probed[],
+  news: Probed[],
+): { old: string; fresh: string } | undefined {
+  const named = asked === 'redis' || (typeof asked === 'object' && asked.identity !== undefined)
+  const [old = '', fresh = ''] = [olds, news].map((all) =>
+    all.flatMap(({ answer }) => (answer.ok && answer.identity ? [answer.identity] : [])).join(' '),
+  )
+  return named && old && fresh ? { old, fresh } : undefined
 }
 
 const slowest = (all: Probed[]) => Math.max(0, ...all.map((each) => each.answer.ms))

@@ -1,5 +1,6 @@
 import pRetry from 'p-retry'
 import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
+import { isSilence } from '../in-time.ts'
 import type { Sent } from '../systems/engine.ts'
 
 /**
@@ -12,6 +13,11 @@ export type Step = {
   run<T>(id: string, work: () => Promise<T>, options?: StepOptions): Promise<Outcome<T>>
   sleep(id: string, milliseconds: number): Promise<void>
   sendEvent(id: string, event: Sent | Sent[]): Promise<unknown>
+  /**
+   * Where a person waits for the answer, and can ask again: how often a silent system is asked once more before it is given up.
+   * Without it, a silent system is waited for as long as one that cannot be reached.
+   */
+  silentRetries?: number
 }
 
 /** `always`: also when the request was aborted (it undoes, or it only looks). `rest`: seconds of sleep that follow. */
@@ -48,6 +54,19 @@ export const localEngine: EngineStep = {
   sendEvent: async () => undefined,
 }
 
+/** Steps right here. `report` is told by which step it is, and why one has failed: somebody reads that, and waits. */
+export function createLocalStep(attend: Attend, report?: (line: string) => void): Step {
+  if (!report) return createStep(localEngine, attend)
+  const run: EngineStep['run'] = async (id, work) => {
+    report(id)
+    const result = await work()
+    const { ok, failure } = (result ?? {}) as { ok?: boolean; failure?: Failure }
+    if (ok === false && failure) report(`${id}: ${failure.message}  [${failure.code}]`)
+    return result
+  }
+  return { ...createStep({ ...localEngine, run }, attend), silentRetries: 0 }
+}
+
 /**
  * One step. A system that cannot be reached is tried again here, for about 10 s; a worker that dies is the engine's to
  * retry.
@@ -57,37 +76,51 @@ export const tried = <T>(
   id: string,
   work: () => Promise<T>,
   options?: StepOptions,
-): Promise<Outcome<T>> => step.run(id, () => withPatience(work), options)
+): Promise<Outcome<T>> => step.run(id, () => withPatience(work, step), options)
 
-/** Tries again what failed because a system could not be reached, or because somebody else wrote at the same moment. */
-export function withPatience<T>(work: () => Promise<T>): Promise<T> {
-  const transient = (thrown: unknown) =>
-    thrown instanceof OnehopError && thrown.kind === 'system' && thrown.code !== 'internal'
+/**
+ * Tries again what failed because a system could not be reached, or because somebody else wrote at the same moment, for 10 s
+ * from the first failure on. A silent system has taken the deadline of a call by then: it is asked once more.
+ */
+export function withPatience<T>(
+  work: () => Promise<T>,
+  { silentRetries = 1 }: Pick<Step, 'silentRetries'> = {},
+): Promise<T> {
+  let [since, silences] = [Number.POSITIVE_INFINITY, 0]
   return pRetry(work, {
     retries: 4,
     minTimeout: 500,
     factor: 2,
-    shouldRetry: ({ error }) => transient(error),
+    shouldRetry: ({ error }) => {
+      if (!(error instanceof OnehopError) || error.kind !== 'system' || error.code === 'internal')
+        return false
+      since = Math.min(since, Date.now())
+      if (isSilence(error)) silences++
+      return silences <= silentRetries && Date.now() - since < 10_000
+    },
   })
 }
 
 /**
  * Waits for something that takes a while: polls inside steps of at most 10 s, and sleeps in the engine in between, longer
  * each time, so that the wait survives a restart of the worker and stays within the engine's number of steps. A failure
- * that is not of kind proof ends the wait, unless `patient`; with `reach`, a system that cannot be reached is waited for too.
+ * that is not of kind proof ends the wait, unless `patient`; with `reach`, a system that cannot be reached is waited for too,
+ * and where nobody waits for the answer also one that is silent.
  */
 export async function awaited<T>(
   step: Step,
   id: string,
   { seconds, look, patient = false, reach = false, always = false }: Wait<T>,
 ): Promise<Outcome<T>> {
-  const hopeless = ({ kind, code }: Failure) =>
-    final.has(code) || (kind !== 'proof' && !patient && !(reach && kind === 'system' && code !== 'internal'))
+  const hopeless = ({ kind, code, silent }: Failure) =>
+    final.has(code) ||
+    (step.silentRetries !== undefined && silent) ||
+    (kind !== 'proof' && !patient && !(reach && kind === 'system' && code !== 'internal'))
   for (let waited = 0, round = 1; ; round++) {
     const rest = restAfter(round)
     const outcome = await step.run(
       round === 1 ? id : `${id} (${round})`,
-      () => polled(look, Math.min(chunk, seconds - waited), hopeless),
+      () => polled(look, { seconds: Math.min(chunk, seconds - waited), hopeless, step }),
       { always, rest },
     )
     waited += chunk + rest
@@ -126,13 +159,12 @@ const final = new Set<string>([
 
 async function polled<T>(
   look: () => Promise<T>,
-  seconds: number,
-  hopeless: (failure: Failure) => boolean,
+  { seconds, hopeless, step }: { seconds: number; hopeless: (failure: Failure) => boolean; step: Step },
 ): Promise<T> {
   const until = Date.now() + seconds * 1000
   for (;;) {
     try {
-      return await withPatience(look)
+      return await withPatience(look, step)
     } catch (thrown) {
       if (hopeless(toOnehopError(thrown).toJSON()) || Date.now() > until) throw thrown
     }

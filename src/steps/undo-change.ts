@@ -1,11 +1,13 @@
 import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
 import type { ChangeRecord, Entry, State } from '../journal-records.ts'
-import { expectKnown, isClusterService } from '../plan/mesh.ts'
+import { type ClusterService, expectKnown, isClusterService, type Mesh } from '../plan/mesh.ts'
+import { deviceName, hasOldPath } from '../plan/paths.ts'
 import type { Setup, Work } from '../setup.ts'
+import type { Systems } from '../systems/systems.ts'
 import { type AllowState, allowService } from './allow-service.ts'
 import { guardedTogether } from './attempt.ts'
 import { type Exposure, isIngress, writeExposure } from './expose-service.ts'
-import { proveOldPath } from './prove-path.ts'
+import { identitiesOf, probePaths, proveOldPath } from './prove-path.ts'
 import { exposedKey, proveWithdrawn, stillExposed } from './prove-withdrawn.ts'
 import { refuseNoWayBack } from './refuse-no-way-back.ts'
 import type { RemovalState } from './remove-caddy-route.ts'
@@ -14,7 +16,10 @@ import { setServiceType, type TypeState } from './set-service-type.ts'
 import { awaited, type Step, tried } from './step.ts'
 import type { SwitchState } from './switch-caddy-routes.ts'
 
-/** An undo waits this long for a system that cannot be reached: a single-node cluster is away for a minute when it restarts. */
+/**
+ * An undo waits this long for a system that cannot be reached: a single-node cluster is away for a minute when it restarts. Where
+ * somebody waits for its answer (`step.silentRetries`), a system that accepts and is silent ends it.
+ */
 const reach = { seconds: 120, reach: true, always: true }
 
 /**
@@ -63,6 +68,61 @@ export function beginRollback(
       }
     },
   })
+}
+
+/**
+ * Begins what a rollback can do while the cluster does not answer: Caddy is led back from the device name to the port map.
+ * Whether this is still the cluster that the journal names cannot be asked then, so the paths themselves have to show it: the port
+ * map answers, and it ends in the same backend as the device name, or the device name is silent and there is nothing to lose.
+ * By force, that the port map answers is enough. All else waits for the cluster.
+ *
+ * @throws OnehopError undo-incomplete, saying why Caddy stays as it is; nothing is written then
+ */
+export function beginWithoutCluster(
+  step: Step,
+  { setup, request, run, failure, force = false }: RollbackOptions,
+  service: string,
+) {
+  return tried(
+    step,
+    `${service}/rollback: begin with Caddy alone`,
+    async () => {
+      const { mesh, systems, journal } = await setup.work()
+      const stays = (message: string) =>
+        new OnehopError('undo-incomplete', { what: `the route of ${service} in Caddy`, message, service })
+      const entry = (await journal.list()).find((each) => each.service === service)
+      const standing = entry?.changes.filter((each) => !each.undone).map(({ id }) => id) ?? []
+      const here = mesh.services.filter(isClusterService).find((each) => each.name === service)
+      if (!entry || !standing.includes('switch')) throw stays('onehop has not switched it')
+      if (!here || !hasOldPath(here)) throw stays('mesh.yaml names no port map of it')
+      // Whether its node ports are there is for the cluster to say.
+      const wasRetired = Object.values(entry.ended).some(({ state }) => state === 'retired')
+      if (wasRetired || standing.includes('type') || standing.includes('route'))
+        throw stays('its old path was retired')
+      await proveOldPath(systems, here).catch((thrown: unknown) => {
+        throw stays(toOnehopError(thrown).message)
+      })
+      if (!force) await refuseOtherBackend(systems, mesh, here, stays)
+      const started = await journal.beginRollback(service, { request, run, failure })
+      return { attempt: started?.attempt, seconds: mesh.deadlines.undo, changes: ['switch' as const] }
+    },
+    { always: true },
+  )
+}
+
+async function refuseOtherBackend(
+  systems: Systems,
+  mesh: Mesh,
+  service: ClusterService,
+  stays: (message: string) => OnehopError,
+): Promise<void> {
+  const { portMaps, fresh } = await probePaths(systems, mesh, service, { throughCaddy: false })
+  if (fresh.some(({ answer }) => !answer.ok)) return
+  const name = deviceName(mesh, service)
+  const told = identitiesOf(service, portMaps, fresh)
+  if (!told)
+    throw stays(`${name} answers, and only the cluster can say that the port map leads to the same backend`)
+  if (told.old !== told.fresh) throw stays(`the port map leads to another backend than ${name}`)
 }
 
 export type RollbackOptions = {

@@ -1,5 +1,5 @@
-import { request } from 'node:http'
 import type { Spoken } from '../plan/scan-inventory.ts'
+import { callHttp } from './http-call.ts'
 import { createProbes } from './probes.ts'
 
 /**
@@ -22,15 +22,8 @@ export async function askPort(port: number): Promise<Spoken> {
 }
 
 /** An Inngest server names itself in a header of every answer of its API. */
-function get(port: number, path: string): Promise<{ status: number; inngest: boolean } | undefined> {
-  const options = { host: 'localhost', port, path, agent: false, signal: AbortSignal.timeout(2000) }
-  return new Promise((resolve) => {
-    const call = request(options, (response) => {
-      const { statusCode = 500, headers } = response
-      resolve({ status: statusCode, inngest: headers['x-inngest-server-kind'] !== undefined })
-      response.destroy()
-    })
-    call.on('error', () => resolve(undefined))
-    call.end()
-  })
-}
+const get = (port: number, path: string): Promise<{ status: number; inngest: boolean } | undefined> =>
+  callHttp(`http://localhost:${port}${path}`, { deadline: 2000, headOnly: true }).then(
+    ({ status, headers }) => ({ status, inngest: headers['x-inngest-server-kind'] !== undefined }),
+    () => undefined,
+  )

@@ -1,7 +1,7 @@
-import { request } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
 import { messageOf, OnehopError } from '../errors.ts'
 import { diffAdapted } from '../plan/caddyfile.ts'
+import { callHttp } from './http-call.ts'
 
 /**
  * Caddy's admin API, as far as it is needed: what runs, and a new config as a whole. `file` is only for messages; `call` is
@@ -70,35 +70,14 @@ export function reasonIn(output: string): string {
   }
 }
 
-/**
- * Not `fetch`: it sends `Sec-Fetch-Mode` without an Origin, which Caddy 2.11 and later refuses with 403. Not a pooled
- * socket either: each change of the config resets them.
- */
-function callByHttp(
-  admin: string,
-  method: string,
-  path: string,
-  body?: string,
-): Promise<{ status: number; body: string }> {
-  return new Promise((resolve, reject) => {
-    const headers =
-      body === undefined
-        ? {}
-        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
-    const sent = request(
-      new URL(path, admin),
-      { method, headers, agent: false, timeout: 30_000 },
-      (response) => {
-        const chunks: Buffer[] = []
-        response.on('data', (chunk: Buffer) => chunks.push(chunk))
-        response.on('error', reject)
-        response.on('end', () =>
-          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
-        )
-      },
-    )
-    sent.on('timeout', () => sent.destroy(new Error('no answer in 30 s')))
-    sent.on('error', reject)
-    sent.end(body)
-  })
-}
+/** Not a pooled socket: each change of the config resets them. A reload waits for whatever the new config has to set up. */
+const callByHttp = (admin: string, method: string, path: string, body?: string): Promise<Answer> =>
+  callHttp(new URL(path, admin), {
+    method,
+    ...(body !== undefined && {
+      body,
+      headers: { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) },
+    }),
+  }).then(({ status, text }) => ({ status, body: text }))
+
+type Answer = { status: number; body: string }

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { basename, dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import { execa } from 'execa'
 import { type Disk, realDisk, removeDrafts, replaceFile } from '../disk.ts'
 import { messageOf, OnehopError } from '../errors.ts'
 import {
@@ -17,6 +16,7 @@ import {
   whereabouts,
 } from '../plan/caddyfile.ts'
 import { createCaddyAdmin, reasonIn } from './caddy-admin.ts'
+import { runProgram } from './run-program.ts'
 
 /** A route as it stands in the file: `upstream` is its host:port as written, to be given as `to` when it is undone. */
 export type FoundRoute = Route & { current: 'from' | 'to'; upstream: string; line: number }
@@ -43,18 +43,25 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
   }
 
   async function adaptPath(path: string): Promise<unknown> {
-    const { exitCode, stdout, stderr, failed, shortMessage } = await execa(
-      bin,
-      ['adapt', '--config', path, '--adapter', 'caddyfile'],
-      {
-        reject: false,
-        timeout: 30_000,
-      },
-    )
+    const { exitCode, stdout, stderr, failed, message } = await run([
+      'adapt',
+      '--config',
+      path,
+      '--adapter',
+      'caddyfile',
+    ])
     if (!failed) return JSON.parse(stdout)
-    if (exitCode === undefined) throw new OnehopError('caddy-missing', { bin, message: shortMessage ?? '' })
+    if (exitCode === undefined) throw missing(message)
     throw new OnehopError('caddy-edit-refused', { file, message: reasonIn(stderr).replaceAll(path, file) })
   }
+
+  const run = (args: string[]) =>
+    runProgram(bin, args).catch((thrown: unknown) => {
+      throw missing(`${bin} ${args[0]}: ${messageOf(thrown)}`, thrown)
+    })
+
+  const missing = (message: string, cause?: unknown) =>
+    new OnehopError('caddy-missing', { bin, message: message.split('\n')[0] ?? '' }, { cause })
 
   /** @returns the text (exact: a file that is not UTF-8 is refused), its hash, and the real file behind a symlink */
   async function readCaddyfile(): Promise<Caddyfile> {
@@ -83,7 +90,8 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     const release = await disk
       .lock(file, {
         stale: 10_000,
-        retries: { retries: 100, minTimeout: 50, maxTimeout: 500 },
+        // Some seconds more than a lock stays that a killed process has left.
+        retries: { retries: 27, minTimeout: 50, maxTimeout: 500 },
         onCompromised: (error) => {
           lost = error
         },
@@ -295,14 +303,11 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
 
     /** The version of the binary, like 2.11.9. @throws OnehopError caddy-too-old below 2.8, caddy-missing */
     async version(): Promise<string> {
-      const ask = (command: string) =>
-        execa(bin, [command], { timeout: 30_000 }).catch((thrown: unknown) => {
-          throw new OnehopError(
-            'caddy-missing',
-            { bin, message: messageOf(thrown).split('\n')[0] ?? '' },
-            { cause: thrown },
-          )
-        })
+      const ask = async (command: string) => {
+        const ran = await run([command])
+        if (ran.failed) throw missing(ran.message)
+        return ran
+      }
       const short = (await ask('version')).stdout
       // A Caddy built by `go install` calls its version "unknown", but knows its module.
       const text = /^v?\d/.test(short)

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readInTime } from '../disk.ts'
 import { messageOf, OnehopError } from '../errors.ts'
 
 /**
@@ -8,9 +8,11 @@ import { messageOf, OnehopError } from '../errors.ts'
  * @throws OnehopError credentials-missing, naming the file
  */
 export async function readCredential(file: string): Promise<string> {
-  const text = await readFile(file, 'utf8').catch((thrown: unknown) => {
-    throw new OnehopError('credentials-missing', { file, message: messageOf(thrown) }, { cause: thrown })
-  })
+  const text = await readInTime(file)
+    .then(String)
+    .catch((thrown: unknown) => {
+      throw new OnehopError('credentials-missing', { file, message: messageOf(thrown) }, { cause: thrown })
+    })
   if (text.trim() === '') throw new OnehopError('credentials-missing', { file, message: 'the file is empty' })
   return text.trim()
 }

@@ -1,6 +1,6 @@
-import { execa } from 'execa'
 import { z } from 'zod'
 import { messageOf, OnehopError } from '../errors.ts'
+import { type Ran, runProgram } from './run-program.ts'
 
 /**
  * The running containers with their port maps. Where `docker ps` may not be asked, those named `nodes`: a cluster in Docker
@@ -75,13 +75,13 @@ function containerOf({
 }
 
 const run = (bin: string, args: string[]) =>
-  execa(bin, args, { reject: false, timeout: 15_000, stdin: 'ignore' })
-
-const unreadable = ({ stderr, shortMessage }: Awaited<ReturnType<typeof run>>) =>
-  new OnehopError('docker-unreadable', {
-    message: (
-      messageOf(stderr || shortMessage)
-        .trim()
-        .split('\n')[0] ?? ''
-    ).slice(0, 200),
+  runProgram(bin, args).catch((thrown: unknown) => {
+    throw unreadable({ stderr: '', message: `${bin} ${args[0]}: ${messageOf(thrown)}` }, thrown)
   })
+
+const unreadable = ({ stderr, message }: Pick<Ran, 'stderr' | 'message'>, cause?: unknown) =>
+  new OnehopError(
+    'docker-unreadable',
+    { message: ((stderr || message).trim().split('\n')[0] ?? '').slice(0, 200) },
+    { cause },
+  )

@@ -1,14 +1,16 @@
 import { messageOf, OnehopError } from '../errors.ts'
 import { readCredential } from './credentials.ts'
+import { callHttp, type HttpAnswer, type HttpCall } from './http-call.ts'
 
 /** The Inngest server. Only `send` needs a key. @throws OnehopError engine-unreachable */
 export function createEngine({ url, eventKeyFile }: { url: string; eventKeyFile?: string | undefined }) {
-  async function ask(path: string, init: RequestInit = {}): Promise<Response> {
-    const answer = await fetch(`${url}${path}`, { ...init, signal: AbortSignal.timeout(10_000) }).catch(
-      (thrown: unknown) => {
-        throw new OnehopError('engine-unreachable', { url, message: messageOf(thrown) }, { cause: thrown })
-      },
-    )
+  const call = (path: string, asked: HttpCall = {}): Promise<HttpAnswer> =>
+    callHttp(`${url}${path}`, asked).catch((thrown: unknown) => {
+      throw new OnehopError('engine-unreachable', { url, message: messageOf(thrown) }, { cause: thrown })
+    })
+
+  async function ask(path: string, asked: HttpCall = {}): Promise<HttpAnswer> {
+    const answer = await call(path, asked)
     if (!answer.ok) throw new OnehopError('engine-unreachable', { url, message: `${path}: ${answer.status}` })
     return answer
   }
@@ -17,16 +19,15 @@ export function createEngine({ url, eventKeyFile }: { url: string; eventKeyFile?
     /** Gives it an event. @throws OnehopError engine-unreachable, engine-refused; credentials-missing */
     async send(event: Sent): Promise<void> {
       const key = eventKeyFile ? await readCredential(eventKeyFile) : (process.env.INNGEST_EVENT_KEY ?? '')
-      const answer = await fetch(`${url}/e/${encodeURIComponent(key)}`, {
+      const answer = await call(`/e/${encodeURIComponent(key)}`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(event),
-        signal: AbortSignal.timeout(10_000),
-      }).catch((thrown: unknown) => {
-        throw new OnehopError('engine-unreachable', { url, message: messageOf(thrown) }, { cause: thrown })
+        // The worker is waited for after that, and there has to be an answer within half a minute.
+        deadline: 8000,
       })
       if (answer.ok) return
-      const message = (await answer.text()).slice(0, 200)
+      const message = answer.text.slice(0, 200)
       throw new OnehopError('engine-refused', { url, status: answer.status, message })
     },
     async health(): Promise<void> {
@@ -39,7 +40,7 @@ export function createEngine({ url, eventKeyFile }: { url: string; eventKeyFile?
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify({ query: '{ apps { name url connected error } }' }),
       })
-      const { data } = (await answer.json()) as { data?: { apps?: EngineApp[] } | null }
+      const { data } = JSON.parse(answer.text) as { data?: { apps?: EngineApp[] } | null }
       return data?.apps ?? []
     },
   }

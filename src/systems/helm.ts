@@ -1,6 +1,6 @@
-import { execa } from 'execa'
 import { stringify } from 'yaml'
-import { OnehopError } from '../errors.ts'
+import { messageOf, OnehopError } from '../errors.ts'
+import { type Run, runProgram } from './run-program.ts'
 
 /** Helm 3 or 4. Values go in by standard input: what is set by flags stands in the process list and in the release. */
 export function createHelm({ context, kubeconfig }: { context: string; kubeconfig?: string | undefined }) {
@@ -9,21 +9,18 @@ export function createHelm({ context, kubeconfig }: { context: string; kubeconfi
   /** @throws OnehopError helm-failed with Helm's own message */
   async function run(
     args: string[],
-    {
-      action,
-      release,
-      namespace,
-      input,
-    }: { action: string; release: string; namespace: string; input?: string },
+    { action, release, namespace, ...more }: { action: string; release: string; namespace: string } & Run,
   ): Promise<string> {
-    const { failed, stdout, stderr, shortMessage } = await execa('helm', args, {
-      ...(input !== undefined && { input }),
-      reject: false,
-      timeout: 120_000,
+    const refuse = (why: string, cause?: unknown) => {
+      const message = why.trim().split('\n').slice(-3).join(' ').slice(0, 500)
+      const details = { action: `${action} ${release}`, message, namespace, release }
+      return new OnehopError('helm-failed', details, { cause })
+    }
+    const ran = await runProgram('helm', args, more).catch((thrown: unknown) => {
+      throw refuse(messageOf(thrown), thrown)
     })
-    if (!failed) return stdout
-    const message = (stderr || shortMessage || '').trim().split('\n').slice(-3).join(' ').slice(0, 500)
-    throw new OnehopError('helm-failed', { action: `${action} ${release}`, message, namespace, release })
+    if (!ran.failed) return ran.stdout
+    throw refuse(ran.stderr || ran.message)
   }
 
   return {
@@ -49,7 +46,9 @@ export function createHelm({ context, kubeconfig }: { context: string; kubeconfi
         '-',
         ...cluster,
       ]
-      await run(args, { action: 'upgrade --install', release, namespace, input: stringify(values) })
+      // It may have to load the chart first. Ended in the middle, it marks its release as failed.
+      const writing = { writes: true, deadline: 120_000, input: stringify(values) }
+      await run(args, { action: 'upgrade --install', release, namespace, ...writing })
     },
     /**
      * `helm uninstall`, without waiting for the pods; a release that is not there is no failure.
@@ -61,6 +60,7 @@ export function createHelm({ context, kubeconfig }: { context: string; kubeconfi
         action: 'uninstall',
         release,
         namespace,
+        ...{ writes: true, deadline: 20_000 },
       })
     },
     /**
@@ -84,11 +84,14 @@ export function createHelm({ context, kubeconfig }: { context: string; kubeconfi
 
 /** The version of the program. @throws OnehopError helm-missing */
 export async function helmVersion(): Promise<string> {
-  const { failed, stdout, shortMessage } = await execa('helm', ['version', '--short'], {
-    reject: false,
-    timeout: 10_000,
-  })
-  if (failed) throw new OnehopError('helm-missing', { message: shortMessage ?? '' })
+  const missing = (message: string, cause?: unknown) =>
+    new OnehopError('helm-missing', { message }, { cause })
+  const { failed, stdout, message } = await runProgram('helm', ['version', '--short']).catch(
+    (thrown: unknown) => {
+      throw missing(messageOf(thrown), thrown)
+    },
+  )
+  if (failed) throw missing(message)
   return stdout.trim()
 }
 

@@ -2,7 +2,7 @@ import { ApiException } from '@kubernetes/client-node'
 import { messageOf, OnehopError } from '../errors.ts'
 import { shown } from '../plan/json.ts'
 
-/** A call to the API server, whose failure becomes a coded error. @throws OnehopError kubernetes-* */
+/** A call to the API server, whose failure becomes a coded error. The client's calls have their deadline: see kube-config.ts. @throws OnehopError kubernetes-* */
 export async function coded<T>({
   context,
   action,
@@ -12,13 +12,8 @@ export async function coded<T>({
   action: string
   work: Promise<T>
 }): Promise<T> {
-  const deadline = 15_000
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer in ${deadline / 1000} s`)), deadline)
-  })
   try {
-    return await Promise.race([work, late])
+    return await work
   } catch (thrown) {
     if (thrown instanceof ApiException && thrown.code === 409)
       throw new OnehopError(
@@ -35,8 +30,6 @@ export async function coded<T>({
       { context, message: messageOf(thrown).slice(0, 300) },
       { cause: thrown },
     )
-  } finally {
-    clearTimeout(timer)
   }
 }
 

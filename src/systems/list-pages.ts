@@ -37,12 +37,10 @@ export class RawLists {
 
   /** @throws ApiException; Error, where the answer is no list */
   async page<Raw>(path: string, query: Record<string, string>): Promise<Page<Raw>> {
-    const { baseServer, authMethods, middleware, httpApi } = this.#configuration
-    let request = baseServer.makeRequestContext(path, HttpMethod.GET)
+    const { baseServer, httpApi } = this.#configuration
+    const request = baseServer.makeRequestContext(path, HttpMethod.GET)
     request.setHeaderParam('Accept', 'application/json')
     for (const [name, value] of Object.entries(query)) request.setQueryParam(name, value)
-    await authMethods.default?.applySecurityAuthentication(request)
-    for (const each of middleware) request = await each.pre(request).toPromise()
     const { httpStatusCode: status, headers, body } = await httpApi.send(request).toPromise()
     const text = await body.text()
     if (status !== 200) throw new ApiException(status, 'a list', text, headers)

@@ -1,6 +1,6 @@
 import { networkInterfaces } from 'node:os'
-import { execa } from 'execa'
 import { messageOf, OnehopError } from '../errors.ts'
+import { type Ran, runProgram } from './run-program.ts'
 
 /**
  * Who is connected to local ports of this machine: `lsof` on macOS, `ss` elsewhere. Both see the processes of other
@@ -125,25 +125,25 @@ export function parseSsListeners(output: string): Listener[] {
 
 /** lsof ends with 1 when there is no such socket, and writes nothing to stderr then. */
 async function lsof(...more: string[]): Promise<string> {
-  const { failed, stdout, stderr, shortMessage } = await execa(
-    'lsof',
-    ['+c0', '-nP', '-iTCP', ...more, '-FpcnT'],
-    options,
-  )
-  if (failed && (stdout === '' ? stderr !== '' || !/exit code 1\b/.test(shortMessage ?? '') : false))
-    throw unreadable('lsof', stderr || shortMessage)
+  const ran = await run('lsof', ['+c0', '-nP', '-iTCP', ...more, '-FpcnT'])
+  const { failed, exitCode, stdout, stderr } = ran
+  if (failed && stdout === '' && (stderr !== '' || exitCode !== 1)) throw unreadable('lsof', ran)
   return stdout
 }
 
 async function ss(flags = '-Htnp'): Promise<string> {
-  const { failed, stdout, stderr, shortMessage } = await execa('ss', [flags], options)
-  if (failed) throw unreadable('ss', stderr || shortMessage)
-  return stdout
+  const ran = await run('ss', [flags])
+  if (ran.failed) throw unreadable('ss', ran)
+  return ran.stdout
 }
 
-const options = { reject: false, timeout: 15_000 } as const
-const unreadable = (program: string, message: unknown) =>
-  new OnehopError('sockets-unreadable', { program, message: messageOf(message).slice(0, 300) })
+const run = (program: string, args: string[]) =>
+  runProgram(program, args).catch((thrown: unknown) => {
+    throw unreadable(program, { stderr: '', message: messageOf(thrown) }, thrown)
+  })
+
+const unreadable = (program: string, { stderr, message }: Pick<Ran, 'stderr' | 'message'>, cause?: unknown) =>
+  new OnehopError('sockets-unreadable', { program, message: (stderr || message).slice(0, 300) }, { cause })
 
 /** An IPv4 address that an IPv6 socket speaks to is that IPv4 address; the interface after % is of no interest. */
 const address = (written: string) =>

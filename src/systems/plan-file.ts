@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { realDisk, replaceFile } from '../disk.ts'
+import { readInTime, realDisk, replaceFile } from '../disk.ts'
 import { messageOf, OnehopError } from '../errors.ts'
 
 /** Writes a saved plan: the old file or the whole new one stands there, for its owner alone. @throws OnehopError plan-unwritable */
@@ -12,6 +11,8 @@ export async function writePlanFile(file: string, text: string): Promise<void> {
 
 /** @throws OnehopError plan-unreadable */
 export const readPlanFile = (file: string): Promise<string> =>
-  readFile(file, 'utf8').catch((thrown: unknown) => {
-    throw new OnehopError('plan-unreadable', { file, message: messageOf(thrown) }, { cause: thrown })
-  })
+  readInTime(file)
+    .then(String)
+    .catch((thrown: unknown) => {
+      throw new OnehopError('plan-unreadable', { file, message: messageOf(thrown) }, { cause: thrown })
+    })

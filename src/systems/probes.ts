@@ -1,8 +1,8 @@
-import { lookup, Resolver } from 'node:dns/promises'
-import { request } from 'node:http'
-import { request as httpsRequest } from 'node:https'
-import { connect } from 'node:net'
 import { messageOf } from '../errors.ts'
+import { inTime } from '../in-time.ts'
+import { converse } from './converse.ts'
+import { callHttp } from './http-call.ts'
+import { addressesOf, askResolver } from './resolver.ts'
 
 /** Tailscale's own resolver, on every tailnet machine. */
 export const magicDns = '100.100.100.100'
@@ -20,13 +20,13 @@ export function createProbes() {
     async resolve(name: string): Promise<{ magicDns: string[] | string; system: string[] | string }> {
       const [magic, system] = await Promise.all([
         askMagicDns(name).catch(messageOf),
-        lookup(name, { family: 4, all: true }).then((all) => all.map((each) => each.address), messageOf),
+        inTime(lookUpDeadline, () => addressesOf(name)).catch(messageOf),
       ])
       return { magicDns: magic, system }
     },
     async tcp(target: Target): Promise<Answer> {
       return timed(async () => {
-        await converse(target, undefined)
+        await converse(target, { deadline: timeout })
         return {}
       })
     },
@@ -59,7 +59,7 @@ export function createProbes() {
     /** PING, and the run_id of INFO, which a Redis takes anew at each start. A Redis that asks for a password speaks Redis. */
     async redis(target: Target): Promise<Answer> {
       return timed(async () => {
-        const reply = await converse(target, 'PING\r\nINFO server\r\n')
+        const reply = await converse(target, { words: 'PING\r\nINFO server\r\n', deadline: timeout })
         if (!/^(\+PONG|-NOAUTH|-NOPERM)/.test(reply))
           throw new Error(`answered ${JSON.stringify(reply.slice(0, 40))}`)
         const identity = /run_id:(\w+)/.exec(reply)?.[1]
@@ -77,11 +77,10 @@ export type Answer =
 
 const timeout = 2000
 
-function askMagicDns(name: string): Promise<string[]> {
-  const resolver = new Resolver({ timeout, tries: 1 })
-  resolver.setServers([magicDns])
-  return resolver.resolve4(name)
-}
+/** What the system's look-up may take: some resolvers ask another only after 5 s. */
+const lookUpDeadline = 8000
+
+const askMagicDns = (name: string) => askResolver(name, { milliseconds: timeout, servers: [magicDns] })
 
 /** A reload of Caddy resets some new connections (listener swap): one reset is tried again, and only one. */
 async function timed(probe: () => Promise<{ identity?: string }>): Promise<Answer> {
@@ -102,28 +101,6 @@ async function timed(probe: () => Promise<{ identity?: string }>): Promise<Answe
     )
 }
 
-/** Connects, says `words` if any, and gives back the first answer. */
-function converse({ host, port }: Target, words: string | undefined): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, timeout })
-    let heard = ''
-    const end = (settle: () => void) => {
-      socket.destroy()
-      settle()
-    }
-    socket.on('timeout', () =>
-      end(() => (heard ? resolve(heard) : reject(new Error(`no answer in ${timeout} ms`)))),
-    )
-    socket.on('error', (error) => end(() => reject(error)))
-    socket.on('connect', () => (words === undefined ? end(() => resolve('')) : socket.write(words)))
-    socket.on('data', (data) => {
-      heard += data.toString('latin1')
-      if (!/^\+PONG\r\n$/.test(heard)) end(() => resolve(heard))
-    })
-    socket.on('close', () => (heard ? resolve(heard) : reject(new Error('closed without an answer'))))
-  })
-}
-
 type Asking = {
   accept?: (status: number) => boolean
   host?: string
@@ -132,33 +109,20 @@ type Asking = {
   patience?: number
 }
 
-function get({ host, port }: Target, path: string, asking: Asking = {}): Promise<{ identity?: string }> {
+async function get(
+  { host, port }: Target,
+  path: string,
+  asking: Asking = {},
+): Promise<{ identity?: string }> {
   const { accept = (status) => status < 400, servername, verify = false, patience = timeout } = asking
-  const options = {
-    host,
-    port,
-    path,
-    timeout: patience,
-    agent: false,
+  const { status, text } = await callHttp(`http${servername ? 's' : ''}://${host}:${port}${path}`, {
+    silence: patience,
     // An answer that streams for ever never falls silent: this ends it.
-    signal: AbortSignal.timeout(2 * patience),
+    deadline: 2 * patience,
+    most: 4096,
     ...(asking.host && { headers: { host: asking.host } }),
-    ...(servername && { servername, rejectUnauthorized: verify }),
-  }
-  return new Promise((resolve, reject) => {
-    const call = (servername ? httpsRequest : request)(options, (response) => {
-      let body = ''
-      response.on('data', (data) => {
-        if (body.length < 4096) body += data
-      })
-      response.on('error', reject)
-      const status = response.statusCode ?? 500
-      response.on('end', () =>
-        accept(status) ? resolve({ identity: body.trim() }) : reject(new Error(`HTTP ${status}`)),
-      )
-    })
-    call.on('timeout', () => call.destroy(new Error(`no answer in ${patience} ms`)))
-    call.on('error', reject)
-    call.end()
+    ...(servername && { tls: { servername, rejectUnauthorized: verify } }),
   })
+  if (!accept(status)) throw new Error(`HTTP ${status}`)
+  return { identity: text.trim() }
 }

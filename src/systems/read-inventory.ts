@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { delimiter, join, resolve } from 'node:path'
 import { messageOf, OnehopError, toOnehopError } from '../errors.ts'
+import { inTime } from '../in-time.ts'
 import { portsToAsk } from '../plan/scan.ts'
 import type { Answers, Inventory, Unread } from '../plan/scan-inventory.ts'
 import { askPort } from './ask-port.ts'
@@ -15,6 +16,9 @@ import { readNodeNames } from './node-names.ts'
 import { createProbes } from './probes.ts'
 import { readTailnet } from './tailscale.ts'
 
+/** Milliseconds for each part of the inventory, whatever calls it takes. */
+const lookDeadline = 14_000
+
 /**
  * All that scan looks at, side by side: one list of the Services, one of the nodes, one look at Docker, Caddy, tailscaled and
  * the listeners of this machine. What cannot be read stands in `unread`; only the Services have to be there.
@@ -25,12 +29,17 @@ export async function readInventory(asked: Asked): Promise<Inventory> {
   refuseFlags(asked)
   const unread: Unread[] = []
   const part = <T>(what: string, read: () => Promise<T>): Promise<T | undefined> =>
-    read().catch((thrown: unknown) => {
+    inTime(lookDeadline, read).catch((thrown: unknown) => {
       unread.push({ what, why: toOnehopError(thrown).message })
       return undefined
     })
   const { context, from, kubeconfig } = contextOf(asked)
-  const services = createKubernetes({ context, kubeconfig }).services(asked.namespaces)
+  const unreachable = ({ message }: Error) => new OnehopError('kubernetes-unreachable', { context, message })
+  const services = inTime(
+    lookDeadline,
+    () => createKubernetes({ context, kubeconfig }).services(asked.namespaces),
+    unreachable,
+  )
   const nodes = part('the names of the nodes', () => readNodeNames({ context, kubeconfig })).then(
     (names) => names ?? [],
   )
@@ -70,9 +79,14 @@ export async function readInventory(asked: Asked): Promise<Inventory> {
 export async function askPorts(inventory: Inventory): Promise<{ inventory: Inventory; answers: Answers }> {
   const { portMaps, others } = portsToAsk(inventory)
   const { tcp } = createProbes()
-  const spoken = await inBatches(portMaps, async (port) => [port, await askPort(port)] as const)
-  const accepting = await inBatches(others, async (port) =>
-    (await tcp({ host: 'localhost', port })).ok ? [port] : [],
+  const spoken = await inBatches(portMaps, async (port) => [port, await askPort(port)] as const, {
+    milliseconds: 4000,
+    late: (port) => [port, { kind: 'silent' }] as const,
+  })
+  const accepting = await inBatches(
+    others,
+    async (port) => ((await tcp({ host: 'localhost', port })).ok ? [port] : []),
+    { milliseconds: 2000, late: () => [] },
   )
   const found = accepting.flat().map((port) => ({ port, process: null }))
   return {

@@ -1,7 +1,8 @@
-import { execa } from 'execa'
 import { z } from 'zod'
 import { messageOf, OnehopError } from '../errors.ts'
 import { readClient, readCredential } from './credentials.ts'
+import { callHttp, type HttpAnswer, type HttpCall } from './http-call.ts'
+import { runProgram } from './run-program.ts'
 
 /**
  * Tailscale: its REST API, as the OAuth client of `credentials` (onehop's own; the operator's only for what the operator
@@ -17,19 +18,17 @@ export function createTailscale({ api, cli, credentials }: Options) {
     action: string,
     path: string,
     { expected = [], ...init }: Init = {},
-  ): Promise<Response> {
-    const response = await fetch(new URL(path, api), { ...init, signal: AbortSignal.timeout(10_000) }).catch(
-      (thrown: unknown) => {
-        throw new OnehopError(
-          'tailscale-unreachable',
-          { url: api, message: messageOf(thrown) },
-          { cause: thrown },
-        )
-      },
-    )
-    if (response.ok || expected.includes(response.status)) return response
-    const { status } = response
-    const message = (await response.text()).slice(0, 300)
+  ): Promise<HttpAnswer> {
+    const answer = await callHttp(new URL(path, api), init).catch((thrown: unknown) => {
+      throw new OnehopError(
+        'tailscale-unreachable',
+        { url: api, message: messageOf(thrown) },
+        { cause: thrown },
+      )
+    })
+    if (answer.ok || expected.includes(answer.status)) return answer
+    const { status } = answer
+    const message = answer.text.slice(0, 300)
     if (status === 429 || status >= 500)
       throw new OnehopError('tailscale-unreachable', { url: api, message: `${status} ${message}` })
     throw new OnehopError('tailscale-refused', { action, status, message })
@@ -40,16 +39,19 @@ export function createTailscale({ api, cli, credentials }: Options) {
       const { id, secret } = await readClient(credentials)
       const answer = await request('a token for our OAuth client', '/api/v2/oauth/token', {
         method: 'POST',
-        headers: { authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}` },
-        body: new URLSearchParams({ grant_type: 'client_credentials' }),
+        headers: {
+          authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`,
+          'content-type': 'application/x-www-form-urlencoded;charset=UTF-8',
+        },
+        body: 'grant_type=client_credentials',
       })
-      const { access_token, expires_in } = tokenSchema.parse(await answer.json())
+      const { access_token, expires_in } = tokenSchema.parse(JSON.parse(answer.text))
       token = { value: access_token, until: Date.now() + (expires_in - 60) * 1000 }
     }
     return token.value
   }
 
-  async function authorized(action: string, path: string, init: Init = {}): Promise<Response> {
+  async function authorized(action: string, path: string, init: Init = {}): Promise<HttpAnswer> {
     const headers = { ...init.headers, authorization: `Bearer ${await bearer()}` }
     return request(action, path, { ...init, headers })
   }
@@ -58,11 +60,9 @@ export function createTailscale({ api, cli, credentials }: Options) {
   async function readPolicy(): Promise<PolicyFile> {
     const action = 'reading the policy'
     const answer = await authorized(action, policyPath, { headers: { accept: 'application/hujson' } })
-    const etag = answer.headers.get('etag')
-    const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(await answer.arrayBuffer())
-    if (!etag)
-      throw new OnehopError('tailscale-refused', { action, status: answer.status, message: 'no ETag' })
-    return { text, etag }
+    const { status, headers, text } = answer
+    if (!headers.etag) throw new OnehopError('tailscale-refused', { action, status, message: 'no ETag' })
+    return { text, etag: headers.etag }
   }
 
   /** @throws OnehopError policy-managed-elsewhere */
@@ -72,7 +72,7 @@ export function createTailscale({ api, cli, credentials }: Options) {
       expected: [403, 404],
     })
     if (!settings.ok) return
-    const { aclsExternallyManagedOn, aclsExternalLink } = settingsSchema.parse(await settings.json())
+    const { aclsExternallyManagedOn, aclsExternalLink } = settingsSchema.parse(JSON.parse(settings.text))
     if (aclsExternallyManagedOn)
       throw new OnehopError('policy-managed-elsewhere', { link: aclsExternalLink || 'no link is given' })
   }
@@ -82,7 +82,7 @@ export function createTailscale({ api, cli, credentials }: Options) {
     /** Every device of the tailnet; `name` is the full DNS name, `online` whether it is connected to the control server. */
     async devices(): Promise<Device[]> {
       const answer = await authorized('listing devices', '/api/v2/tailnet/-/devices?fields=all')
-      return devicesSchema.parse(await answer.json()).devices.map((each) => ({
+      return devicesSchema.parse(JSON.parse(answer.text)).devices.map((each) => ({
         id: each.nodeId,
         name: each.name.replace(/\.$/, ''),
         hostname: each.hostname,
@@ -117,7 +117,7 @@ export function createTailscale({ api, cli, credentials }: Options) {
           description: 'onehop preflight',
         }),
       })
-      const { id } = keySchema.parse(await made.json())
+      const { id } = keySchema.parse(JSON.parse(made.text))
       await authorized('deleting that key', `/api/v2/tailnet/-/keys/${encodeURIComponent(id)}`, {
         method: 'DELETE',
         expected: [400, 403, 404],
@@ -145,7 +145,7 @@ export function createTailscale({ api, cli, credentials }: Options) {
         expected: [400],
       })
       // A policy that fails is a success with a message in it; one that only draws warnings is as well.
-      const { message, data } = verdictSchema.parse(await judged.json().catch(() => ({})))
+      const { message, data } = verdictSchema.parse(jsonOr(judged.text, {}))
       const isOnlyWarned = data?.length && data.every((each) => !each.errors?.length && each.warnings?.length)
       if (!judged.ok || (message && !isOnlyWarned))
         throw new OnehopError('policy-test-failed', {
@@ -201,14 +201,23 @@ export type Member = { name: string; addresses: string[]; tags: string[] }
 export type LocalTailnet = { name: string; self?: Member; members: Member[] }
 
 async function tailscaledStatus(cli: string): Promise<z.output<typeof statusSchema>> {
-  const { stdout } = await execa(cli, ['status', '--json'], { timeout: 5000 }).catch((thrown: unknown) => {
-    throw new OnehopError(
-      'tailscaled-unreachable',
-      { message: messageOf(thrown).split('\n')[0] ?? '' },
-      { cause: thrown },
-    )
-  })
+  const unreachable = (message: string, cause?: unknown) =>
+    new OnehopError('tailscaled-unreachable', { message: message.split('\n')[0] ?? '' }, { cause })
+  const { failed, stdout, message } = await runProgram(cli, ['status', '--json'], { deadline: 5000 }).catch(
+    (thrown: unknown) => {
+      throw unreachable(`${cli} status: ${messageOf(thrown)}`, thrown)
+    },
+  )
+  if (failed) throw unreachable(message)
   return statusSchema.parse(JSON.parse(stdout))
+}
+
+function jsonOr(text: string, other: unknown): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return other
+  }
 }
 
 export type Device = {
@@ -225,7 +234,7 @@ export type Device = {
 export type PolicyFile = { text: string; etag: string }
 export type Peer = { addresses: string[]; reachable: boolean; direct: boolean }
 type Options = { api: string; cli: string; credentials: { clientIdFile: string; clientSecretFile: string } }
-type Init = Omit<RequestInit, 'headers'> & { headers?: Record<string, string>; expected?: number[] }
+type Init = HttpCall & { expected?: number[] }
 
 const policyPath = '/api/v2/tailnet/-/acl'
 const settingsSchema = z.object({

@@ -1,4 +1,5 @@
-import { toOnehopError } from '../errors.ts'
+import { OnehopError, toOnehopError } from '../errors.ts'
+import { inTime } from '../in-time.ts'
 import type { Journal } from '../journal.ts'
 import { isClusterService, type Mesh } from '../plan/mesh.ts'
 import { parsePolicy } from '../plan/policy-text.ts'
@@ -20,8 +21,9 @@ export async function takeSnapshot({
   names?: boolean
 }): Promise<Snapshot> {
   const found: Unread[] = []
+  // Each call has its own deadline; this one is for their sum, so that there is an answer when all of them are slow.
   const read: Read = (part, work) =>
-    work().catch((thrown: unknown) => {
+    inTime(20_000, work, ({ message }) => silentPart(mesh, part, message)).catch((thrown: unknown) => {
       found.push({ ...toOnehopError(thrown).toJSON(), parts: [part] })
       return undefined
     })
@@ -40,6 +42,23 @@ export async function takeSnapshot({
     ...(caddy && { caddy }),
     journal: await journal.list(),
     failures: joined(found),
+  }
+}
+
+/** Whoever is silent is named as the call itself would name it. */
+function silentPart({ kubernetes, tailscale, caddy }: Mesh, part: Part, message: string): OnehopError {
+  switch (part) {
+    case 'cluster':
+      return new OnehopError('kubernetes-unreachable', { context: kubernetes.context, message })
+    case 'tailnet':
+    case 'policy':
+      return new OnehopError('tailscale-unreachable', { url: tailscale.api, message })
+    case 'tailscaled':
+      return new OnehopError('tailscaled-unreachable', { message })
+    case 'caddy':
+      return new OnehopError('caddy-unreachable', { admin: caddy.admin, message })
+    default:
+      return part satisfies never
   }
 }
 

@@ -1,4 +1,5 @@
 import { messageOf, OnehopError } from '../errors.ts'
+import { callHttp } from './http-call.ts'
 
 /** A webhook of the user's. Its URL stands in no message: whoever has it may post there. */
 export const createWebhook = () => ({
@@ -7,12 +8,11 @@ export const createWebhook = () => ({
     const refused = (message: string, cause?: unknown) =>
       new OnehopError('webhook-refused', { file, message }, { cause })
     if (!/^https?:\/\/\S+$/.test(url)) throw refused('the file holds no http(s) URL')
-    const answer = await fetch(url, {
+    // A redirect is refused like any other answer: it could lead anywhere.
+    const answer = await callHttp(url, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body),
-      redirect: 'error',
-      signal: AbortSignal.timeout(10_000),
     }).catch((thrown: unknown) => {
       throw refused(messageOf(thrown).replaceAll(url, '(its URL)'))
     })

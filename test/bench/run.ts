@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { isInside, runInside } from '../../sandbox/enter.ts'
-import { prepareSandbox } from '../../sandbox/prepare.ts'
+import { prepareOrExit } from '../../sandbox/prepare.ts'
 import { load } from './load.ts'
 import { scale } from './scale.ts'
 
@@ -37,6 +37,6 @@ if (!bench) {
   if (!values.json) console.table(table)
   console.log(JSON.stringify(result))
 } else {
-  await prepareSandbox()
+  await prepareOrExit()
   process.exitCode = await runInside(process.argv[1] ?? '', process.argv.slice(2))
 }

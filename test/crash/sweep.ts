@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
 import { world, worlds } from '../../sandbox/cache.ts'
 import { isInside, runInside, runInWorld } from '../../sandbox/enter.ts'
-import { prepareSandbox } from '../../sandbox/prepare.ts'
+import { prepareOrExit } from '../../sandbox/prepare.ts'
 import { startSandbox } from '../../sandbox/start.ts'
 import { allCases, connectCases, nameOf, sampleCases } from './cases.ts'
 import { openResults } from './results.ts'
@@ -36,7 +36,7 @@ const missing = () => cases.filter((each) => !results.of(each))
 const another = 75
 
 async function outside(): Promise<number> {
-  await prepareSandbox({ ask: false })
+  await prepareOrExit({ ask: false })
   const self = fileURLToPath(import.meta.url)
   const args = process.argv.slice(2)
   if (values.record) return runInside(self, args)

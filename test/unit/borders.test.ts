@@ -9,7 +9,7 @@ const borders = [
   {
     folder: 'plan',
     not: /^(node:(fs|net|http|dns|child)|execa|@kubernetes|\.\.\/(systems|steps|functions|cli)\/)/,
-    why: 'the pure core does no I/O, so that plan, migrate and the tour cannot disagree',
+    why: 'the pure core does no I/O, so that plan and migrate cannot disagree',
   },
   {
     folder: 'functions',

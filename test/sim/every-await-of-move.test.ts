@@ -26,7 +26,7 @@ test.for<FaultKind[]>([
   ['power cut'],
   ['partial write'],
   ['error after the effect'],
-])('stopped at every await by %j, a migration and its undo end well', { timeout: 120_000 }, async (kinds) => {
+])('stopped at every await by %j, a migration and its undo end well', async (kinds) => {
   const { effects } = await runCase(plainCase)
   const violated: string[] = []
   for (let at = 1; at <= effects; at++) {
@@ -36,33 +36,3 @@ test.for<FaultKind[]>([
   }
   expect(violated).toEqual([])
 })
-
-test.for<FaultKind[]>([
-  ['worker killed'],
-  ['engine gone', 'worker killed'],
-  ['cancelled run'],
-  ['power cut'],
-])(
-  'stopped at every await by %j, a retirement and its undo end well',
-  { timeout: 120_000 },
-  async (kinds) => {
-    const retired: Case = {
-      ...plainCase,
-      requests: [...plainCase.requests, { kind: 'retire', service: 0, at: 1_000_000 }],
-    }
-    const [moved, whole] = [await runCase({ ...plainCase, takeBack: false }), await runCase(retired)]
-    expect(whole).toMatchObject({ violations: [], retirements: 1 })
-    const violated: string[] = []
-    for (let at = moved.effects; at <= whole.effects; at++) {
-      const each: Case = {
-        ...retired,
-        seed: at,
-        takeBack: at % 2 === 0,
-        faults: kinds.map((kind) => ({ kind, at })),
-      }
-      const { violations } = await runCase(each)
-      if (violations.length > 0) violated.push(`at effect ${at}: ${violations[0]}`)
-    }
-    expect(violated).toEqual([])
-  },
-)
