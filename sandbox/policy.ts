@@ -11,7 +11,7 @@ type Policy = {
 
 /** The policy as Headscale must be asked about it (`judge`), and as it must be given it (`keep`). Throws on bad HuJSON. */
 export function forHeadscale(hujson: string, tagsInUse: Set<string>): { judge: string; keep: string } {
-  const policy: Policy = JSON.parse(withoutComments(hujson))
+  const policy = parse(hujson)
   const empty = Object.keys(policy.tagOwners ?? {}).filter((tag) => !tagsInUse.has(tag))
   const hosts = Object.fromEntries(empty.map((tag, index) => [alias(tag), `100.127.255.${index + 1}`]))
   const either = (entry: string) =>
@@ -37,6 +37,9 @@ export function forHeadscale(hujson: string, tagsInUse: Set<string>): { judge: s
   return { judge: JSON.stringify(judged), keep: JSON.stringify(kept) }
 }
 
+/** Who may give a tag to a device; nothing for a tag that the policy does not define. */
+export const ownersOf = (hujson: string, tag: string): string[] | undefined => parse(hujson).tagOwners?.[tag]
+
 /** Headscale's complaint in the user's own words. */
 export const inUserWords = (message: string) => message.replaceAll('no-device-yet-', 'tag:')
 
@@ -46,6 +49,13 @@ const matches = (entry: string, tag: string) => entry === tag || entry.startsWit
 function inPlaceOf(entry: string, tags: string[]): string {
   const tag = tags.find((each) => matches(entry, each))
   return tag ? entry.replace(tag, alias(tag)) : entry
+}
+
+function parse(hujson: string): Policy {
+  const policy: unknown = JSON.parse(withoutComments(hujson))
+  if (typeof policy !== 'object' || policy === null || Array.isArray(policy))
+    throw new Error('expected an object')
+  return policy
 }
 
 function withoutComments(hujson: string): string {

@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, request, type ServerResponse } from
 import { createServer as createTlsServer } from 'node:https'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { forHeadscale, inUserWords } from './policy.ts'
+import { forHeadscale, inUserWords, ownersOf } from './policy.ts'
 
 type Setup = {
   folder: string
@@ -57,7 +57,7 @@ async function answerApi(incoming: IncomingMessage, outgoing: ServerResponse) {
       who = granted.who
       answer = granted.answer
     } else if (!client) answer = failure(401, 'API token invalid')
-    else answer = await route({ method: incoming.method ?? '', path, body, incoming })
+    else answer = await route({ client, method: incoming.method ?? '', path, body, incoming })
   } catch (error) {
     answer = failure(500, String(error))
   }
@@ -105,14 +105,14 @@ const clientOf = (token: string) =>
     (client) => tokenFor(client, token.slice('tskey-api-'.length, -64)) === token,
   )
 
-type Call = { method: string; path: string; body: Buffer; incoming: IncomingMessage }
+type Call = { client: string; method: string; path: string; body: Buffer; incoming: IncomingMessage }
 
 async function route(call: Call): Promise<Answer> {
   const { method, path } = call
   const tailnet = /^\/tailnet\/[^/]+(\/.*)$/.exec(path)?.[1]
   const key = /^\/keys\/(.+)$/.exec(tailnet ?? '')?.[1]
   const device = /^\/device\/([^/]+)$/.exec(path)?.[1]
-  if (tailnet === '/keys' && method === 'POST') return createKey(call.body)
+  if (tailnet === '/keys' && method === 'POST') return createKey(call)
   if (tailnet === '/keys' && method === 'GET') return { status: 200, body: { keys: [...keys.values()] } }
   if (key && method === 'GET')
     return keys.has(key) ? { status: 200, body: keys.get(key) } : failure(404, 'key not found')
@@ -135,16 +135,25 @@ async function route(call: Call): Promise<Answer> {
   return failure(404, `the stand-in does not know ${method} ${path}`)
 }
 
-async function createKey(body: Buffer): Promise<Answer> {
+/** Headscale would make a key with any tag; Tailscale makes one with the client's own tag, and with tags that this one owns. */
+async function createKey({ client, body }: Call): Promise<Answer> {
   const wanted = JSON.parse(body.toString())
   const create = wanted.capabilities?.devices?.create ?? {}
+  const own = client === 'operator' ? 'tag:k8s-operator' : undefined
+  const mayGive = (tag: string) => {
+    const owners = ownersOf(policyBytes().toString(), tag)
+    return own !== undefined && owners !== undefined && (tag === own || owners.includes(own))
+  }
+  const tags: string[] = create.tags ?? []
+  if (tags.length === 0 || !tags.every(mayGive))
+    return failure(400, `requested tags [${tags.join(' ')}] are invalid or not permitted`)
   const seconds = wanted.expirySeconds || 90 * 24 * 3600
   const { status, data } = await headscale('POST', '/api/v1/preauthkey', {
     ...{
       user: '1',
       reusable: create.reusable ?? false,
       ephemeral: create.ephemeral ?? false,
-      aclTags: create.tags ?? [],
+      aclTags: tags,
     },
     expiration: new Date(Date.now() + seconds * 1000).toISOString(),
   })

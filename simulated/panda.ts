@@ -6,12 +6,13 @@ import { type ClusterState, emptyCluster, type ServicePort, type Speaks } from '
  * The cluster and the tailnet of examples/panda before onehop comes, from its snapshot.json: what the snapshot says, and of
  * the machine what the example's Caddyfile and mesh.yaml lead to.
  *
- * @throws Error for a snapshot without its cluster or without the machine
+ * @throws Error for a snapshot without its cluster, its policy or the machine
  */
-export function pandaCluster(snapshot: PandaSnapshot, machine = 'panda'): ClusterState {
+export function pandaCluster(snapshot: Snapshot, machine = 'panda'): ClusterState {
   const { cluster, tailnet, policy } = snapshot
   const self = tailnet?.devices.find(({ hostname }) => hostname === machine)
-  if (!cluster || !self) throw new Error(`the snapshot has no cluster, or no device ${machine}`)
+  if (!cluster || policy === undefined || !self)
+    throw new Error(`the snapshot has no cluster, no policy, or no device ${machine}`)
   const state = emptyCluster(self.id)
   state.id = cluster.id
   state.devices = new Map(
@@ -24,7 +25,7 @@ export function pandaCluster(snapshot: PandaSnapshot, machine = 'panda'): Cluste
     ]),
   )
   state.made = state.devices.size
-  if (policy !== undefined) state.policy = { text: policy, enforced: true }
+  state.policy = { text: policy, enforced: true }
   state.namespaces = new Map(
     Object.entries(cluster.namespaces).map(([name, podSecurity]) => [name, { podSecurity, ours: false }]),
   )
@@ -55,13 +56,6 @@ export function pandaCluster(snapshot: PandaSnapshot, machine = 'panda'): Cluste
   state.version = Math.max(...cluster.services.map(({ resourceVersion }) => Number(resourceVersion)))
   state.processes = new Map([[3111, { name: 'worker', speaks: 'http' }]])
   return state
-}
-
-/** Of a snapshot what a world is made of. */
-export type PandaSnapshot = {
-  cluster?: NonNullable<Snapshot['cluster']>
-  tailnet?: Pick<NonNullable<Snapshot['tailnet']>, 'devices'>
-  policy?: string | undefined
 }
 
 const speaks = (port: string): Speaks =>

@@ -33,7 +33,11 @@ describe('the operator', () =>
     return {
       ...{ kubernetes, helm, operatorObjects, tailscale, operatorClient, poll },
       ...{ namespace: 'tailscale', release: 'tailscale-operator', chart, version },
-      values: { ...values, proxyConfig: { ...values.proxyConfig, defaultProxyClass: 'onehop' } },
+      values: {
+        ...values,
+        operatorConfig: { ...values.operatorConfig, tolerations: [controlPlane] },
+        proxyConfig: { ...values.proxyConfig, defaultProxyClass: 'onehop' },
+      },
       client: operatorCredentials(),
       async makeNamespace() {
         const name = await makeNamespace()
@@ -46,6 +50,12 @@ describe('the operator', () =>
       [Symbol.asyncDispose]: async () => void (await Promise.all(made.map(deleteNamespace))),
     }
   }))
+
+const controlPlane = {
+  key: 'node-role.kubernetes.io/control-plane',
+  operator: 'Exists',
+  effect: 'NoSchedule',
+}
 
 let namespaces = 0
 async function makeNamespace(): Promise<string> {

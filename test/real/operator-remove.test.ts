@@ -28,7 +28,9 @@ test('while a service is moved it is refused, and stays as it is', async () => {
 test('while a Service that somebody exposed by hand is there, it is refused too', async () => {
   await world.kubectl(['-n', 'joelclaw', 'create', 'service', 'clusterip', 'by-hand', '--tcp=80'])
   try {
-    await world.kubectl(['-n', 'joelclaw', 'annotate', 'service', 'by-hand', 'tailscale.com/expose=true'])
+    // Without a tag the operator asks for tag:k8s, which this policy does not define.
+    const byHand = ['tailscale.com/expose=true', 'tailscale.com/tags=tag:svc-qdrant']
+    await world.kubectl(['-n', 'joelclaw', 'annotate', 'service', 'by-hand', ...byHand])
     expect((await remove()).error).toMatchObject({
       code: 'operator-in-use',
       message: expect.stringContaining('Service joelclaw/by-hand'),
