@@ -76,7 +76,7 @@ function containerOf({
 
 const run = (bin: string, args: string[]) =>
   runProgram(bin, args).catch((thrown: unknown) => {
-    throw unreadable({ stderr: '', message: `${bin} ${args[0]}: ${messageOf(thrown)}` }, thrown)
+    throw unreadable({ stderr: '', message: `${[bin, ...args].join(' ')}: ${messageOf(thrown)}` }, thrown)
   })
 
 const unreadable = ({ stderr, message }: Pick<Ran, 'stderr' | 'message'>, cause?: unknown) =>

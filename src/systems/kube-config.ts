@@ -85,10 +85,11 @@ function expectFiles(file: string): void {
 /** They run a program synchronously, so that no deadline could end it. */
 function refuseOldProviders(config: KubeConfig): void {
   const { name, authProvider } = config.getCurrentUser() ?? {}
-  if (authProvider?.name !== 'azure' && authProvider?.name !== 'gcp') return
+  const provider: unknown = authProvider?.name
+  if (provider !== 'azure' && provider !== 'gcp') return
   throw new OnehopError('kubeconfig-unreadable', {
-    file: `user ${name}`,
-    message: `its auth-provider ${authProvider.name} was dropped by kubectl 1.26: use an exec plugin`,
+    file: `user ${name ?? '(without a name)'}`,
+    message: `its auth-provider ${provider} was dropped by kubectl 1.26: use an exec plugin`,
   })
 }
 
