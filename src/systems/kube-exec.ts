@@ -43,7 +43,7 @@ async function runPlugin(user: string, { command, args, env, apiVersion }: Exec)
     new Error(`${command}, which gives the credentials of user ${user}: ${why}`, { cause })
   const info = { apiVersion, kind: 'ExecCredential', spec: { interactive: false } }
   const ran = await runProgram(command, args ?? [], {
-    writes: true,
+    deadline: 8000,
     env: {
       KUBERNETES_EXEC_INFO: JSON.stringify(info),
       ...Object.fromEntries((env ?? []).map(({ name, value }) => [name, value])),

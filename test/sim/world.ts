@@ -250,7 +250,7 @@ export function createWorld(runtime: Runtime, each: Case) {
 
   const rollbackLocally = (service: string) =>
     command(service, 'rollback --local', (setup) =>
-      rollbackHere(setup, { services: [service], force: false }),
+      rollbackHere(setup, { services: [service], force: false, report: () => undefined }),
     )
 
   /** By force: how long nobody was seen is not the simulation's to say. */

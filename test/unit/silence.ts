@@ -37,7 +37,9 @@ function answer(socket: Socket): void {
 /** A server on loopback that accepts and then is silent in that way. */
 export async function startSilence(how: Silence = 'mute') {
   const sockets = new Set<Socket>()
+  let asked: number | undefined
   const server = createServer((socket) => {
+    asked ??= Date.now()
     sockets.add(socket)
     socket.on('error', () => {})
     socket.on('close', () => sockets.delete(socket))
@@ -49,6 +51,10 @@ export async function startSilence(how: Silence = 'mute') {
     port,
     url: `http://127.0.0.1:${port}`,
     host: `127.0.0.1:${port}`,
+    /** When somebody first connected. */
+    get asked() {
+      return asked
+    },
     /** How many clients are connected now. */
     get clients() {
       return sockets.size
@@ -61,41 +67,46 @@ export async function startSilence(how: Silence = 'mute') {
   }
 }
 
-/** Programs that never end, in a folder for PATH: a shell that waits for another process, deaf to SIGTERM. */
-export function writeHangingPrograms(folder: string, names: string[]): string {
+/**
+ * A folder for PATH with a tailscale and a caddy that answer, and with programs in their place that never end: a shell that waits
+ * for another process, deaf to every signal that can be heard.
+ */
+export function writePrograms(folder: string, hanging: string[]): string {
   const bin = join(folder, 'bin')
   mkdirSync(bin, { recursive: true })
-  for (const name of names) {
-    const file = join(bin, name)
-    writeFileSync(file, "#!/bin/sh\ntrap '' TERM INT HUP\nsleep 600\nexit 0\n")
-    chmodSync(file, 0o755)
+  const programs = {
+    tailscale: "echo '{}'",
+    caddy: "case $1 in version) echo v2.11.0;; *) echo '{}';; esac",
+    ...Object.fromEntries(hanging.map((each) => [each, "trap '' TERM INT HUP\nsleep 600\nexit 0"])),
+  }
+  for (const [name, script] of Object.entries(programs)) {
+    writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`)
+    chmodSync(join(bin, name), 0o755)
   }
   return bin
 }
 
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
-/** The real command line as a process of its own, with when it said what. */
+/** The real command line as a process of its own, with when it was started, when its last byte on stdout came, and when it had ended. */
 export function runOnehop(args: string[], { env = {}, cwd }: { env?: NodeJS.ProcessEnv; cwd?: string } = {}) {
-  const started = Date.now()
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(cwd !== undefined && { cwd }),
   })
-  const said = { stdout: '', stderr: '', answered: 0, first: 0 }
+  const said = { stdout: '', stderr: '', started: Date.now(), answered: 0 }
   for (const stream of ['stdout', 'stderr'] as const)
     child[stream].on('data', (data: Buffer) => {
       said[stream] += data
-      said.first ||= Date.now() - started
-      if (stream === 'stdout') said.answered = Date.now() - started
+      if (stream === 'stdout') said.answered = Date.now()
     })
   const ended = once(child, 'close').then(() => ({
     ...said,
     code: child.exitCode,
     signal: child.signalCode,
-    /** Milliseconds until its last byte on stdout, and until it had ended. */
-    ended: Date.now() - started,
+    ended: Date.now(),
   }))
-  return { child, said, ended }
+  // One that should have ended, and has not, must not outlive its test.
+  return { child, said, ended, [Symbol.dispose]: () => void child.kill('SIGKILL') }
 }
