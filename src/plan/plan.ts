@@ -40,13 +40,14 @@ export function planMesh(mesh: Mesh, snapshot: Snapshot, names?: string[]): Plan
   const wanted = selectServices(mesh, names)
   // As a migration does it: what is retired has no old path to move from. Asked for by name it is refused, with the reason.
   const isRetired = ({ name }: ClusterService) => !names && lookup(snapshot).entry(name)?.state === 'retired'
-  const services = wanted.map((service) => {
-    const planned = planService(mesh, service, snapshot)
-    return isRetired(service) ? { ...planned, unread: [], changes: [], problems: [] } : planned
+  const planned = wanted.map((service) => {
+    const plan = planService(mesh, service, snapshot)
+    return isRetired(service) ? { ...plan, unread: [], changes: [], problems: [] } : plan
   })
   const waves = wavesOf(wanted.filter((each) => !isRetired(each))).map((wave) =>
     wave.map((each) => each.name),
   )
+  const services = withoutRepeats(planned, waves.flat())
   return {
     operator: planOperator(mesh, snapshot),
     waves,
@@ -102,6 +103,19 @@ export type Plan = {
   kept: Array<{ name: string; why: string }>
   notes: string[]
   harmless: Harmless[]
+}
+
+/** A host alias that several services need is written into the policy once, with the first of them that moves. */
+function withoutRepeats(services: PlannedService[], order: string[]): PlannedService[] {
+  const firsts = new Map<string, string>()
+  const byName = new Map(services.map((each) => [each.name, each]))
+  for (const name of order)
+    for (const { part, what } of byName.get(name)?.changes ?? [])
+      if (part === 'policy' && !firsts.has(what)) firsts.set(what, name)
+  return services.map(({ changes, ...rest }) => ({
+    ...rest,
+    changes: changes.filter(({ part, what }) => part !== 'policy' || firsts.get(what) === rest.name),
+  }))
 }
 
 /** The one place in which changes are made: from the facts of a part. Of a part that was not read there are none. */

@@ -175,6 +175,16 @@ describe('a complete plan that is blocked', () => {
   })
 })
 
+test('an entry of the policy that two services need is planned once, with the first that moves', async () => {
+  await using world = await startSmallWorld()
+  const hosts = async (...services: string[]) =>
+    ((await plan({ mesh: world.mesh, services })).result as Result).services.flatMap(({ name, changes }) =>
+      changes.filter(({ what }) => what.startsWith('policy, hosts: ')).map(({ what }) => `${name}: ${what}`),
+    )
+  expect(await hosts()).toEqual(['redis: policy, hosts: "panda": "100.64.0.1"'])
+  expect(await hosts('web')).toEqual(['web: policy, hosts: "panda": "100.64.0.1"'])
+})
+
 test('a plan that can be carried out names the command that carries out just that', async () => {
   await using world = await startSmallWorld()
   const next = async (...services: string[]) => (await plan({ mesh: world.mesh, services })).next
