@@ -61,9 +61,8 @@ export const nameOf = ({ story, point, when, victim, link }: Case) =>
 
 /** Worker and engine everywhere; the others where they are written to, or asked for a proof. */
 function victimsAt(point: string): Victim[] {
-  // The engine has no part in either: what it could lose there it can lose at the next point as well.
+  // The engine has no part in it: what it could lose there it can lose at the next point as well.
   if (point.startsWith('tailscale ')) return ['tailnet']
-  if (point.startsWith('draft ')) return ['worker']
   if (point.includes('> kubernetes ')) return ['worker', 'engine', 'apiserver', 'operator']
   if (point.includes('> tailscale POST acl')) return ['worker', 'engine', 'tailnet']
   if (/> (Caddyfile|POST \/load)/.test(point)) return ['worker', 'engine', 'caddy']

@@ -14,7 +14,6 @@ export function nameFile(
   if (file.endsWith('.holder')) return undefined
   // Who uses the old paths of what is moved: looked at all the time, also when no story runs.
   if (basename(dirname(path)) === 'usage') return undefined
-  if (file.endsWith('.onehop-adapt')) return call === 'writeFile' ? `draft for caddy adapt` : undefined
   if (!draft) return inStep(`${call} ${file}`)
   switch (basename(dirname(path))) {
     case 'requests':

@@ -237,7 +237,7 @@ export const mutants: Mutant[] = [
   {
     why: 'written, but not loaded: Caddy runs something else than its file',
     file: 'src/systems/caddy.ts',
-    find: '      await load(target)\n',
+    find: '      await load(target, back.name.config)\n',
     replace: '      void target\n',
     caughtBy: 'sim',
   },

@@ -35,9 +35,11 @@ beforeAll(async () => {
   cpSync(meshFile, `${meshFile}.saved`)
   // Caddy counts requests, those for Qdrant's second port too, and the time of quiet is short.
   const second = `${url('6444')} {\n\timport tailnet_cert\n\treverse_proxy localhost:6334\n}\n`
+  // By a file server, Caddy's config has the name of the Caddyfile.
+  const files = 'http://localhost:9796 {\n\troot * /srv\n\tfile_server\n}\n'
   writeFileSync(
     caddyfile,
-    `${read(caddyfile).replace('\tadmin localhost:2019\n', '\tadmin localhost:2019\n\tmetrics\n')}\n${second}`,
+    `${read(caddyfile).replace('\tadmin localhost:2019\n', '\tadmin localhost:2019\n\tmetrics\n')}\n${second}${files}`,
   )
   await reload()
   writeFileSync(
