@@ -27,9 +27,7 @@ test('a migration that only looked again at what was moved is stopped: all of it
   }
 })
 
-test('an abort of everything takes all of it back, or is refused because the migration has ended', {
-  timeout: 120_000,
-}, async () => {
+test('an abort of everything takes all of it back, or is refused because the migration has ended', async () => {
   const { effects } = await run([migrate(0)])
   const seen = new Set<string>()
   for (let at = effects - 240; at <= effects; at += 6) {

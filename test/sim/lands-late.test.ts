@@ -3,9 +3,7 @@ import { type Case, plainCase } from './case.ts'
 import { runCase } from './run-case.ts'
 
 // What was sent before its sender was killed, cancelled or overtaken, and has its effect after that.
-test('a rollback, a cancel or an abort that comes while an apply hangs: the apply is taken back, or never made', {
-  timeout: 120_000,
-}, async () => {
+test('a rollback, a cancel or an abort that comes while an apply hangs: the apply is taken back, or never made', async () => {
   const violated: string[] = []
   let restored = 0
   for (let at = 100; at <= 300; at += 4) {
@@ -41,9 +39,7 @@ test('a ClusterIP that lands minutes after its worker died, and after the undo, 
   expect(violated).toEqual([])
 })
 
-test('cancelled at every await of a migration: restored, or moved by then, and the reason is there to be shown', {
-  timeout: 120_000,
-}, async () => {
+test('cancelled at every await of a migration: restored, or moved by then, and the reason is there to be shown', async () => {
   const alone: Case = { ...plainCase, takeBack: false }
   const { effects } = await runCase(alone)
   const wrong: string[] = []
@@ -64,9 +60,7 @@ test('cancelled at every await of a migration: restored, or moved by then, and t
   expect(Math.min(...Object.values(seen))).toBeGreaterThan(0)
 })
 
-test('a rollback that is cancelled at every await is finished all the same', {
-  timeout: 120_000,
-}, async () => {
+test('a rollback that is cancelled at every await is finished all the same', async () => {
   const moved = await runCase({ ...plainCase, takeBack: false })
   const undone: Case = {
     ...plainCase,

@@ -10,7 +10,7 @@ const service: CaseService = {
 const inTurn = (kinds: Array<[CaseRequest['kind'], service?: number]>): CaseRequest[] =>
   kinds.map(([kind, service = 0], index) => ({ kind, service, at: index === 0 ? 0 : 1_000_000 + index }))
 
-test('a rerun of any run, of any age, from any step: no second effect', { timeout: 120_000 }, async () => {
+test('a rerun of any run, of any age, from any step: no second effect', async () => {
   const outcome = await runCase(
     {
       seed: 1,
@@ -39,9 +39,6 @@ test('a rerun of any run, of any age, from any step: no second effect', { timeou
 
 test.each([1, 2, 3])(
   'twenty rollbacks in random order, with edits of Caddyfile and policy in between: those stay, ours go (%i)',
-  {
-    timeout: 120_000,
-  },
   async (seed) => {
     const services = [0, 1, 2, 3, 4].map((index) => ({
       ...service,

@@ -369,23 +369,19 @@ test.each(['plain', 'whole'])(
 test.each([
   ['as a whole', [all], 1],
   ['one by one', all.map((each) => [each]), 3],
-])(
-  'killed before each of its writes, and taken up again %s',
-  { timeout: 120_000 },
-  async (_, again, reloads) => {
-    vi.useFakeTimers({ toFake: ['Date'] })
-    try {
-      for (let [at, ended] = [1, false]; !ended; at++) {
-        const world = await retiredWorld()
-        ended = await world.rollback(all, at)
-        // Until the dead one's locks are stale.
-        vi.setSystemTime(Date.now() + 11_000)
-        for (const names of again) await world.rollback(names)
-        await expectRestored(world, `killed before write ${at}`)
-        expect(world.loads()).toBeLessThanOrEqual(reloads)
-      }
-    } finally {
-      vi.useRealTimers()
+])('killed before each of its writes, and taken up again %s', async (_, again, reloads) => {
+  vi.useFakeTimers({ toFake: ['Date'] })
+  try {
+    for (let [at, ended] = [1, false]; !ended; at++) {
+      const world = await retiredWorld()
+      ended = await world.rollback(all, at)
+      // Until the dead one's locks are stale.
+      vi.setSystemTime(Date.now() + 11_000)
+      for (const names of again) await world.rollback(names)
+      await expectRestored(world, `killed before write ${at}`)
+      expect(world.loads()).toBeLessThanOrEqual(reloads)
     }
-  },
-)
+  } finally {
+    vi.useRealTimers()
+  }
+})

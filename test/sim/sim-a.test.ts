@@ -2,9 +2,7 @@ import { expect, test } from 'vitest'
 import { simulate } from './simulate.ts'
 
 // Two files of a thousand, so that two workers share them. A failure tells the one command that runs it again.
-test('whatever fails, a thousand migrations end moved or restored, and nothing else is touched', {
-  timeout: 300_000,
-}, async () => {
+test('whatever fails, a thousand migrations end moved or restored, and nothing else is touched', async () => {
   const { seeds, moves, retirements, failures } = await simulate({ seeds: 1000, seed: 1 })
   expect(failures).toEqual([])
   expect(seeds).toBe(1000)
