@@ -14,7 +14,7 @@ import type { Process } from './process.ts'
 
 /**
  * The cluster as src/systems/kubernetes.ts sees it: a patch that names a uid or a resourceVersion is refused when the
- * object has another. `written` hears of each change, before it is told to the caller.
+ * object has another. `written` is called after each change, before the caller has its answer.
  */
 export function createMemoryKubernetes({
   effect,

@@ -160,7 +160,7 @@ function mayPass(policy: Policy, from: Party, to: Party, port?: number): boolean
   )
 }
 
-/** Whether a name of the file is this party. A device with tags belongs to nobody. */
+/** Whether a name of the file is this party. A device with tags has no owner. */
 function isNamed({ hosts, groups }: Policy, name: string, { address, tags, user }: Party): boolean {
   if (name === '*' || tags.includes(name)) return true
   if (name === 'autogroup:member') return user !== undefined

@@ -6,8 +6,8 @@ import { etagOf, judgePolicy, ownersOf, PolicyRefused } from './policy.ts'
 import type { Process } from './process.ts'
 
 /**
- * The tailnet as src/systems/tailscale.ts sees it, as one of its OAuth clients. `written` hears of each write of the policy,
- * with the text before it, before it is told to the caller.
+ * The tailnet as src/systems/tailscale.ts sees it, as one of its OAuth clients. `written` is called after each write of the
+ * policy with the text before it, before the caller has its answer.
  */
 export function createMemoryTailscale({
   effect,

@@ -3,7 +3,7 @@ import type { ServiceFacts, ServiceTypeFacts } from '../../src/systems/kubernete
 import type { Systems } from '../../src/systems/systems.ts'
 
 /**
- * What a Service's annotations and type need of a cluster: owners, and versions that refuse whoever comes late. `make` gives a
+ * What a Service's annotations and type need of a cluster: owners, and versions that refuse a late write. `make` gives a
  * cluster with one Service without pods, a NodePort where it is given the number, and a way for somebody else to edit it.
  */
 export function kubernetesContract(make: (nodePort?: number) => Promise<Made>): void {
@@ -69,7 +69,7 @@ export function kubernetesContract(make: (nodePort?: number) => Promise<Made>): 
     await expect(made.kubernetes.applyAnnotations(stale, expose)).rejects.toEqual(conflict)
     const { kubernetes } = made
     const recreated = { ...(await read(made)), uid: '00000000-0000-4000-8000-000000000000' }
-    // The API server calls a uid of another object an invalid field, and no conflict: no look again could mend it.
+    // The API server calls a uid of another object an invalid field, and no conflict: looking again would not help.
     const refused = expect.objectContaining({ code: 'kubernetes-refused' })
     await expect(kubernetes.applyAnnotations(recreated, expose)).rejects.toEqual(refused)
     await expect(kubernetes.restoreAnnotations(recreated, none)).rejects.toEqual(refused)
@@ -86,7 +86,7 @@ export function kubernetesContract(make: (nodePort?: number) => Promise<Made>): 
     await expect(made.kubernetes.applyAnnotations(before, expose)).rejects.toEqual(conflict)
   })
 
-  test('a type that is put back where it stands already stays, and refuses what was written for the version before', async () => {
+  test('a type that is already there stays, and putting it back refuses what was written for the version before', async () => {
     await using made = await make()
     const { kubernetes } = made
     const before = await typeOf(made)
@@ -167,7 +167,7 @@ type Made = {
   kubernetes: Systems['kubernetes']
   namespace: string
   name: string
-  /** The field manager that made the Service, and that of whoever else edits it. */
+  /** The field manager that made the Service, and that of another editor. */
   maker: string
   person: string
   /** Makes another Service of the namespace, with that node port. @returns its name */

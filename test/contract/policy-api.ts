@@ -5,7 +5,7 @@ import type { Systems } from '../../src/systems/systems.ts'
  * What onehop needs of the API of the tailnet's policy. `make` gives a tailnet with a device `panda` (100.64.0.1) of joel@,
  * whose first policy comes back at the end.
  *
- * Tailscale's own API is in no test. What stands for it in the sandbox is sandbox/tailscale-api.ts in front of a real
+ * Tailscale's own API is in no test. In the sandbox, sandbox/tailscale-api.ts replaces it in front of a real
  * Headscale, which judges the policy and its tests; what Tailscale answers was read from its documentation and its clients.
  */
 export function policyApiContract(make: () => Promise<Made>): void {

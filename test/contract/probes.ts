@@ -3,10 +3,10 @@ import type { Probes, Target } from '../../src/systems/probes.ts'
 
 /**
  * What a proof needs of probes: an answer is an answer, and silence is one too. `make` gives a port of each kind: one of HTTP
- * that answers `me`, one of Redis, one where nobody listens, and a port map with nothing behind it.
+ * that answers `me`, one of Redis, one where nothing listens, and a port map with nothing behind it.
  */
 export function probesContract(make: () => Promise<Made>): void {
-  test('a port of HTTP answers with what it is, and speaks no Redis', async () => {
+  test('a port of HTTP answers with what it is, and does not speak Redis', async () => {
     await using made = await make()
     const { probes, http } = made
     expect(await probes.tcp(http)).toMatchObject({ ok: true, ms: expect.any(Number) })
@@ -16,7 +16,7 @@ export function probesContract(make: () => Promise<Made>): void {
     })
   })
 
-  test('a Redis answers with its run_id, and speaks no HTTP', async () => {
+  test('a Redis answers with its run_id, and does not speak HTTP', async () => {
     await using made = await make()
     const { probes, redis } = made
     expect(await probes.tcp(redis)).toMatchObject({ ok: true })
@@ -26,7 +26,7 @@ export function probesContract(make: () => Promise<Made>): void {
     })
   })
 
-  test('a port where nobody listens is a refusal and no error', async () => {
+  test('a port where nothing listens is a refusal, not an error', async () => {
     await using made = await make()
     const { probes, silent } = made
     for (const answer of [
@@ -47,7 +47,7 @@ export function probesContract(make: () => Promise<Made>): void {
       expect(answer).toMatchObject({ ok: false, refused: false })
   })
 
-  test('a name that nobody has resolves to the text of an error', async () => {
+  test('a name that does not exist resolves to the text of an error', async () => {
     await using made = await make()
     const found = await made.probes.resolve('no-such-device.invalid')
     expect(found).toEqual({ magicDns: expect.any(String), system: expect.any(String) })

@@ -149,7 +149,7 @@ type Made = Pick<Systems, 'kubernetes' | 'tailscale' | 'operatorClient'> & {
   machine: string
   neighbour: string
   operatorNamespace: string
-  /** Makes a Service of one port, 80, that nobody has annotated. */
+  /** Makes a Service with one port, 80, and no annotations. */
   makeService(): Promise<Service>
   /** Waits until the operator was refused a login key with that tag. */
   refusedKey(tag: string): Promise<void>

@@ -55,7 +55,7 @@ http://hand.test:${c} {
   test('a host that Caddy does not know is answered with nothing, a port where it does not listen is refused', async () => {
     await using made = await make(sites)
     const { probes, ports } = made
-    expect(await probes.throughCaddy(`http://nobody.test:${ports[0]}`, '/')).toEqual(answers(''))
+    expect(await probes.throughCaddy(`http://unknown.test:${ports[0]}`, '/')).toEqual(answers(''))
     expect(await probes.throughCaddy(`http://panda.test:${ports[3]}`, '/')).toMatchObject({
       ...{ ok: false, refused: true },
     })

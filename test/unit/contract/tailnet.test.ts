@@ -31,7 +31,7 @@ test('a device whose tag the operator may give from now on comes', async () => {
   await poll(async () => object.finalizers.length).toBe(1)
   expect(await kubernetes.proxies('tailscale')).toEqual({})
   const { text, etag } = await tailscale.policy()
-  await tailscale.setPolicy({ text: text.replace('"joel@", "nobody@"', '"tag:k8s-operator"'), etag })
+  await tailscale.setPolicy({ text: text.replace('"joel@", "jane@"', '"tag:k8s-operator"'), etag })
   await poll(async () => (await kubernetes.proxies('tailscale'))[`${namespace}/${name}`]?.fqdn).toBe(
     `${namespace}-${name}.${tailnet}`,
   )
@@ -63,7 +63,7 @@ function made() {
       "tagOwners": {
         "tag:k8s-operator": ["joel@"],
         "tag:svc-contract": ["tag:k8s-operator"],
-        "tag:svc-unowned": ["joel@", "nobody@"],
+        "tag:svc-unowned": ["joel@", "jane@"],
       },
       "grants": [
         {"src": ["joel@"], "dst": ["joel@"], "ip": ["*"]},

@@ -118,7 +118,7 @@ test('without a running operator nothing is taken back; the proxies go on', asyn
   expect(await probes.http({ host: `typesense.${tailnet}`, port: 8108 }, '/')).toMatchObject({ ok: true })
 })
 
-test('a state that was saved at any moment goes on to the same end, and every change is told', async () => {
+test('a state that was saved at any moment goes on to the same end, and `changed` is called for every change', async () => {
   const saved: ClusterState[] = []
   const first = open(pandaCluster(snapshot), () => saved.push(structuredClone(first.state)))
   const isDone = ({ cluster }: ReturnType<typeof open>) =>
