@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
+import { adaptCaddyfile } from '../../../simulated/adapt-caddyfile.ts'
 import { rollbackHere } from '../../../src/functions/recover.ts'
 import { createSetup, type Setup } from '../../../src/setup.ts'
 import { createCaddy } from '../../../src/systems/caddy.ts'
-import { adaptCaddyfile } from '../../sim/memory/caddy-admin.ts'
 import { startSilence } from '../silence.ts'
 
 // Caddy's admin API, the port map and the device are real sockets here. Each waits for the real deadline of a call, so they do it side by side.
