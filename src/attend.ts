@@ -58,7 +58,7 @@ export async function attend({
 const sendDeadline = 10_000
 
 /** Milliseconds that a step in progress is given to end: whoever stops a worker kills it soon after. */
-export const closeDeadline = 3000
+export const closeDeadline = 2000
 
 /** `close` ends within some seconds, whatever is under way, and gives the state folder back. */
 export type Worker = { close(): Promise<void> }

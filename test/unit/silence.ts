@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { availableParallelism, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -110,3 +111,7 @@ export function runOnehop(args: string[], { env = {}, cwd }: { env?: NodeJS.Proc
   // One that should have ended, and has not, must not outlive its test.
   return { child, said, ended, [Symbol.dispose]: () => void child.kill('SIGKILL') }
 }
+
+/** What may take so many milliseconds by the requirement may take longer on a machine with more to do than it has cores for. */
+export const onThisMachine = (milliseconds: number): number =>
+  milliseconds * Math.max(1, (loadavg()[0] ?? 0) / availableParallelism())

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { lock } from 'proper-lockfile'
 import { describe, expect, test } from 'vitest'
-import { runOnehop, type Silence, startSilence, writePrograms } from '../silence.ts'
+import { onThisMachine, runOnehop, type Silence, startSilence, writePrograms } from '../silence.ts'
 import { createSilentWorld, type Places } from '../silent-world.ts'
 
 // The requirement itself, with the real deadlines: an answer within 30 s, and the end of the process within 2 s of it.
@@ -10,8 +10,8 @@ const answerWithin = 30_000
 const endWithin = 2000
 
 function expectInTime({ started, answered, ended }: { started: number; answered: number; ended: number }) {
-  expect(answered - started).toBeLessThan(answerWithin)
-  expect(ended - answered).toBeLessThan(endWithin)
+  expect(answered - started).toBeLessThan(onThisMachine(answerWithin))
+  expect(ended - answered).toBeLessThan(onThisMachine(endWithin))
 }
 
 type Silent = {
