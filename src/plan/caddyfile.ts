@@ -150,9 +150,10 @@ export function whereabouts(text: string, site: string | undefined): string {
   )
   if (own !== undefined) return `line ${own}`
   const open = blocks.find(({ sites }) => sites.some((each) => each.includes('{')))
-  if (open === undefined) return 'no block has that address'
-  const placeholder = /\{[^}]*\}?/.exec(open.sites.join(' '))?.[0]
-  return `line ${lineOf(open)} has an address with the placeholder ${placeholder}`
+  const line = lineOf(open)
+  if (open === undefined || line === undefined) return 'no block has that address'
+  const [placeholder = ''] = /\{[^}]*\}?/.exec(open.sites.join(' ')) ?? []
+  return `line ${line} has an address with the placeholder ${placeholder}`
 }
 
 /** The line of a block that has this address, where one of the block's addresses holds a variable of the environment. */

@@ -94,10 +94,10 @@ const cases: Silent[] = [
     names: /tailscaled-answers.*caddy-version/s,
   },
   {
-    title: 'caddy adapt',
+    title: 'caddy preview',
     args: ['caddy', 'preview', '--from', 'localhost:6379', '--to', 'redis:6379'],
     programs: ['caddy'],
-    names: /caddy adapt: no answer in 10 s/,
+    names: /caddy version: no answer in 10 s/,
   },
   {
     title: 'the engine',
