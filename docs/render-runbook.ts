@@ -112,9 +112,9 @@ const notes: Partial<Record<ErrorCode, string>> = {
   'caddy-file-not-running':
     'A switch edits the file and makes Caddy run the result. If both differ beforehand, this would also carry out an edit that somebody else has not loaded yet.',
   'caddy-variables-unknown':
-    'Whoever reads a Caddyfile puts the values of `{$NAME}` into it, from his own environment. Loaded from a shell that lacks them, the file has empty values, and a site that works would be gone. So onehop neither loads such a file nor asks you to: it goes on where what it reads is what Caddy runs. The values are where the service of Caddy is defined: `Environment=` and `EnvironmentFile=` of systemd (`systemctl cat caddy`), `EnvironmentVariables` of launchd, `environment` of Docker Compose.',
+    'Caddy replaces `{$NAME}` in a Caddyfile with a value from the environment of the process that reads the file. A shell that lacks the variable reads an empty value, and loading that would take a working site down. So onehop does not load such a file and does not ask you to load it. It continues once the file, read with the values that onehop has, is what Caddy runs. The values are where the service of Caddy is defined: `Environment=` and `EnvironmentFile=` of systemd (`systemctl cat caddy`), `EnvironmentVariables` of launchd, `environment` of Docker Compose.',
   'caddy-address-variable':
-    'onehop finds a site in the file and in the config that Caddy runs by its address, and with a variable the two addresses differ.',
+    'onehop finds a site by its address, in the file and in the config that Caddy runs. With a variable in it, the two addresses differ.',
   'caddy-removal-unhides':
     'Caddy hides a Caddyfile only from the file servers of those sites that have a line of their own in it. Where the folder of the Caddyfile is served, clients could then read it.',
   'caddy-edit-unexpected':

@@ -187,7 +187,7 @@ export function hiddenFiles(config: unknown): string[] {
   return [...own, ...Object.values(config).flatMap(hiddenFiles)]
 }
 
-/** Stands for the file's own name where Caddy has adapted a text that is in no file. */
+/** What a file server hides instead of the file's own name when Caddy has adapted a text that is in no file. */
 export const namelessFile = './-'
 
 /**

@@ -163,7 +163,7 @@ export type CaddyAdapter = {
   /** Whether `adaptText` leaves the folder alone; an older Caddy needs a draft there, and only one at a time. */
   readsStdin(): Promise<boolean>
   /**
-   * Caddy's JSON for the file as it stands, under the name by which Caddy has read it for what it runs (`ran`), else as
+   * Caddy's JSON for the file as it is now, under the name by which Caddy has read it for what it runs (`ran`), else as
    * mesh.yaml names it. It is `ran` itself where the two are equal but for the file's own name.
    *
    * @throws OnehopError caddy-edit-refused, caddy-variables-unknown, caddy-missing
@@ -171,7 +171,7 @@ export type CaddyAdapter = {
   adaptFile(ran?: unknown): Promise<Adapted>
   /** The same under one name. */
   adaptAs(name: FileName, ran?: unknown): Promise<unknown>
-  /** Caddy's JSON for a text, as if it stood in the folder of that name; `namelessFile` stands for the file's own name in it. */
+  /** Caddy's JSON for a text, as if it were in the folder of that name; its own name is `namelessFile` there. */
   adaptText(text: string, name?: FileName): Promise<unknown>
   /** A config without the file's own name in it, to be compared with that of a text. */
   withoutOwnName(config: unknown): Promise<unknown>

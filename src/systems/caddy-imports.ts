@@ -4,15 +4,15 @@ import { type CaddyVariable, onceByName, variablesIn } from '../plan/caddy-varia
 import { importPatterns } from '../plan/caddyfile.ts'
 
 /**
- * The variables of the environment that a Caddyfile and the files that it imports take values from. `text` stands for what
- * is in the file where it is given. What cannot be read is left out: Caddy itself says what is wrong with it.
+ * The variables of the environment that a Caddyfile and the files that it imports take values from. What cannot be read is
+ * left out: Caddy itself says what is wrong with it.
  */
-export async function readVariables(disk: Disk, file: string, text?: string): Promise<CaddyVariable[]> {
+export async function readVariables(disk: Disk, file: string): Promise<CaddyVariable[]> {
   const read = new Set<string>()
-  async function within(path: string, given?: string): Promise<CaddyVariable[]> {
+  async function within(path: string): Promise<CaddyVariable[]> {
     if (read.has(path)) return []
     read.add(path)
-    const content = given ?? (await disk.readFile(path).catch(() => '')).toString('utf8')
+    const content = (await disk.readFile(path).catch(() => '')).toString('utf8')
     const own = variablesIn(content).map((each) => ({ ...each, file: path, isSet: each.name in process.env }))
     const imported: CaddyVariable[] = []
     for (const pattern of importPatterns(content))
@@ -20,10 +20,10 @@ export async function readVariables(disk: Disk, file: string, text?: string): Pr
         imported.push(...(await within(each)))
     return [...own, ...imported]
   }
-  return onceByName(await within(file, text))
+  return onceByName(await within(file))
 }
 
-/** The files that an import names, where each `*` and `?` stands for a part of one name. */
+/** The files that an import names, where `*` and `?` match a part of one name. */
 async function matching(disk: Disk, pattern: string): Promise<string[]> {
   if (!/[*?]/.test(pattern)) return [pattern]
   const name = basename(pattern)

@@ -315,7 +315,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
      */
     adapt: (text: string): Promise<unknown> => reading(() => adaptText(text)),
 
-    /** Caddy's JSON for the file as it stands. @throws OnehopError caddy-edit-refused, caddy-variables-unknown, caddy-missing */
+    /** Caddy's JSON for the file as it is now. @throws OnehopError caddy-edit-refused, caddy-variables-unknown, caddy-missing */
     adaptFile: async (): Promise<unknown> => (await adaptFile()).adapted,
 
     /**

@@ -3,11 +3,14 @@ import {
   adaptedDials,
   diffAdapted,
   findUpstreams,
+  hiddenFiles,
   judgeEdit,
+  renameHidden,
   replaceDials,
   replaceUpstreams,
   sameSite,
   sameUpstream,
+  variableAddressLine,
 } from '../../../src/plan/caddyfile.ts'
 
 const found = (text: string, wanted?: { site?: string; upstream?: string }) =>
@@ -164,4 +167,32 @@ describe("Caddy's JSON", () => {
       '(a token without effect)',
     )
   })
+})
+
+describe("the Caddyfile's own name in a config", () => {
+  const server = (...hide: string[]) => ({ handler: 'file_server', hide })
+  const config = {
+    routes: [{ handle: [server('.git', '/c/Caddyfile')] }, { handle: [server('/c/Caddyfile')] }],
+  }
+
+  test('is what file servers hide, at any depth, and nothing else that is called hide', () => {
+    const other = { handler: 'of a plugin', hide: ['/c/Caddyfile'] }
+    expect(hiddenFiles({ ...config, other })).toEqual(['.git', '/c/Caddyfile', '/c/Caddyfile'])
+    expect(renameHidden({ other }, ['/c/Caddyfile'])).toEqual({ other })
+  })
+
+  test('is taken out or changed; a list that has nothing else is gone, as Caddy would have it', () => {
+    expect(renameHidden(config, ['/c/Caddyfile'])).toEqual({
+      routes: [{ handle: [server('.git')] }, { handle: [{ handler: 'file_server' }] }],
+    })
+    expect(hiddenFiles(renameHidden(config, ['/c/Caddyfile'], './-'))).toEqual(['.git', './-', './-'])
+    expect(renameHidden(server('/a', '/b', './-'), ['/a', '/b'], './-')).toEqual(server('./-'))
+  })
+})
+
+test('the line of a block whose address holds a variable, however its other addresses are written', () => {
+  const text = '# {$X}\n{$HOST}:1, https://a.net {\n}\nb.net {\n\trespond {$WORD}\n}\n'
+  expect(['{$HOST}:1', 'a.net:443', 'b.net', 'c.net'].map((site) => variableAddressLine(text, site))).toEqual(
+    [...[2, 2, undefined, undefined]],
+  )
 })
