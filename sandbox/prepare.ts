@@ -7,7 +7,7 @@ import { buildParts, missingParts } from './build.ts'
 import { cacheFolder, worlds } from './cache.ts'
 import { packImages } from './images.ts'
 import { holdLock } from './lock.ts'
-import { firstStart, isCI, whyUnfit } from './requirements.ts'
+import { isCI, refusal, whyUnfit } from './requirements.ts'
 
 export { missingParts }
 
@@ -102,10 +102,3 @@ async function missingGo(): Promise<string[]> {
   if (failed || !minor) return [wanted]
   return Number(major) > 1 || Number(minor) >= 26 ? [] : [`${wanted}; this is ${stdout}`]
 }
-
-const refusal = (problems: string[]) =>
-  new Error(`The real servers cannot run here.
-Missing: ${problems.join('; ')}.
-They are the real Kubernetes, Tailscale operator, Headscale, Inngest and Caddy, in namespaces of a Debian-like Linux, as root; the first time they are built: ${firstStart}.
-On Debian or Ubuntu: apt-get install iproute2 util-linux openssl, and Go 1.26 from https://go.dev/dl
-Without them: npm run demo   (simulated systems, Node alone, a minute), and npm test (it runs what needs no servers)`)

@@ -14,3 +14,11 @@ export const isCI = (value = process.env.CI) => value !== undefined && !/^(|0|fa
 
 /** What the first start costs, and every later one. */
 export const firstStart = 'about 20 minutes on 2 cores, 18 GB of disk and 3 GB of download'
+
+/** What a person is told whose machine lacks something. */
+export const refusal = (problems: string[]) =>
+  new Error(`The real servers cannot run here.
+Missing: ${problems.join('; ')}.
+They are the real Kubernetes, Tailscale operator, Headscale, Inngest and Caddy, in namespaces of a Debian-like Linux, as root; the first time they are built: ${firstStart}.
+On Debian or Ubuntu: apt-get install iproute2 util-linux openssl, and Go 1.26 from https://go.dev/dl
+Without them: npm run demo   (simulated systems, Node alone, a minute), and npm test (it runs what needs no servers)`)
