@@ -32,6 +32,6 @@ behave as the simulated ones do. Names, tunnels, proxy pods, reloads and refusal
 /** Loaded only where it can run: it needs Node 24, which macOS may not have. */
 async function sandbox() {
   const unfit = whyUnfit()
-  if (unfit) throw refusal([unfit])
+  if (unfit) throw refusal(unfit)
   return { ...(await import('./prepare.ts')), ...(await import('./enter.ts')) }
 }

@@ -65,7 +65,7 @@ async function realTests() {
     ci: isCI(),
     unfit,
     missing: prepare?.missingParts() ?? [],
-    lacking: (await prepare?.missingRequirements()) ?? [],
+    lacking: (await prepare?.lackingPrograms()) ?? [],
   })
   if (decision !== 'run' || !prepare) return leftOut(decision)
   try {
