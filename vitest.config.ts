@@ -13,7 +13,7 @@ export default defineConfig({
     // A failure on another machine is seen by its message alone.
     chaiConfig: { truncateThreshold: 2000 },
     projects: [
-      project('unit', { testTimeout: 60_000, maxWorkers }),
+      project('unit', { testTimeout: 180_000, maxWorkers }),
       // They only compute: how long that takes is the machine's load, and says nothing.
       project('sim', { testTimeout: 1_800_000, maxWorkers }),
       project('caddy', { testTimeout: 60_000, hookTimeout: 60_000 }),

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs, styleText } from 'node:util'
 import Table from 'cli-table3'
@@ -167,16 +167,20 @@ function showTable() {
 
 function showNext() {
   const script = writeEntrance(world, world.panda)
-  const request = migrated.envelope.result?.request
-  const record = join(world.panda.home, `.local/state/onehop/requests/${request}.json`)
-  const { run } = JSON.parse(readFileSync(record, 'utf8')) as { run: string }
-  const rerun = JSON.stringify({ query: `mutation { rerun(runID: "${run}") }` })
   say(`
 To try next, from another shell as root:
   ${script} onehop status
   ${script} onehop rollback redis
   ${script} onehop plan
-  ${script} onehop expose redis
-and a rerun of the migration by the engine's API, which changes nothing:
+  ${script} onehop expose redis`)
+  const record = join(
+    world.panda.home,
+    `.local/state/onehop/requests/${migrated.envelope.result?.request}.json`,
+  )
+  // A migration that was refused has none.
+  if (!existsSync(record)) return
+  const { run } = JSON.parse(readFileSync(record, 'utf8')) as { run: string }
+  const rerun = JSON.stringify({ query: `mutation { rerun(runID: "${run}") }` })
+  say(`and a rerun of the migration by the engine's API, which changes nothing:
   ${script} curl -sf localhost:8288/v0/gql -H 'content-type: application/json' -d '${rerun}'`)
 }

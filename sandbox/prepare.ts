@@ -7,7 +7,7 @@ import { buildParts, missingParts } from './build.ts'
 import { cacheFolder, worlds } from './cache.ts'
 import { packImages } from './images.ts'
 import { holdLock } from './lock.ts'
-import { firstStart, isCI, whyUnfit } from './requirements.ts'
+import { isCI, refusal, whyUnfit } from './requirements.ts'
 
 export { missingParts }
 
@@ -18,8 +18,10 @@ export { missingParts }
  * @throws Error that says in lines for a person what is missing, or that the person said no
  */
 export async function prepareSandbox({ ask = true }: { ask?: boolean } = {}) {
-  const problems = await missingRequirements()
-  if (problems.length > 0) throw refusal(problems)
+  const unfit = whyUnfit()
+  if (unfit) throw refusal(unfit)
+  const lacking = await lackingPrograms()
+  if (lacking.length > 0) throw refusal(`this machine lacks ${lacking.join('; ')}`)
   const missing = missingParts()
   if (missing.length > 0) await build(missing, ask)
   // Before any world: two of them must not pack the same archive at once.
@@ -36,10 +38,8 @@ export async function prepareOrExit(options?: { ask?: boolean }) {
   }
 }
 
-/** What this machine lacks for the sandbox, each in words for a person; for a build too, where one is needed. */
-export async function missingRequirements(): Promise<string[]> {
-  const unfit = whyUnfit()
-  if (unfit) return [unfit]
+/** The programs that this machine lacks for the sandbox; for a build too, where one is needed. */
+export async function lackingPrograms(): Promise<string[]> {
   const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin']
   const lacking = (programs: string[]) =>
     programs.filter((program) => !folders.some((folder) => existsSync(join(folder, program))))
@@ -65,7 +65,7 @@ async function build(missing: string[], ask: boolean) {
   const gigabytes = missing.length > 2 ? 18 : 6
   const free = statfsSync(cacheFolder)
   if ((free.bavail * free.bsize) / 1e9 < gigabytes)
-    throw refusal([`${gigabytes} GB of free disk in ${cacheFolder}`])
+    throw refusal(`${cacheFolder} has less than ${gigabytes} GB of free disk`)
   say(`Missing in ${cacheFolder}: ${missing.join('; ')}.`)
   say(
     `They are built from Go modules and fetched from Debian once: up to ${missing.length * 3} minutes on 2 cores, ${gigabytes} GB of disk, 3 GB of download. Nothing is installed.`,
@@ -102,10 +102,3 @@ async function missingGo(): Promise<string[]> {
   if (failed || !minor) return [wanted]
   return Number(major) > 1 || Number(minor) >= 26 ? [] : [`${wanted}; this is ${stdout}`]
 }
-
-const refusal = (problems: string[]) =>
-  new Error(`The real servers cannot run here.
-Missing: ${problems.join('; ')}.
-They are the real Kubernetes, Tailscale operator, Headscale, Inngest and Caddy, in namespaces of a Debian-like Linux, as root; the first time they are built: ${firstStart}.
-On Debian or Ubuntu: apt-get install iproute2 util-linux openssl, and Go 1.26 from https://go.dev/dl
-Without them: npm run demo   (simulated systems, Node alone, a minute), and npm test (it runs what needs no servers)`)

@@ -22,8 +22,7 @@ export const countRealFiles = (root: string) =>
 export function decideReal({ asked, ci, unfit, lacking, missing }: Machine): Decision {
   if (unfit) return asked ? { refuse: unfit } : { skip: unfit }
   const must = asked || ci
-  if (!must && missing.length > 0)
-    return { skip: `they are not built yet (missing: ${missing.join('; ')}), and that takes long` }
+  if (!must && missing.length > 0) return { skip: `they are not built yet (missing: ${missing.join('; ')})` }
   if (lacking.length > 0) {
     const why = `this machine lacks ${lacking.join('; ')}`
     return must ? { refuse: why } : { skip: why }

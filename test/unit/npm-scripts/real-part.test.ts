@@ -47,7 +47,7 @@ describe('the tests on real servers', () => {
 
 test('macOS and ordinary users are told what the real servers need, root on Linux is not', () => {
   expect(mac).toContain('this is darwin')
-  expect(whyUnfit({ platform: 'linux', uid: 1000 })).toContain('need root')
+  expect(whyUnfit({ platform: 'linux', uid: 1000 })).toContain('they need root')
   expect(whyUnfit({ platform: 'linux', uid: 0 })).toBeUndefined()
 })
 
