@@ -137,7 +137,7 @@ async function ask(urls: string[], from = world.clanker): Promise<Seen[]> {
 function outcome(expected: string, { envelope }: { envelope: Envelope }): string | null {
   const [service] = envelope.result?.services ?? []
   say(`  ${service?.name}: ${service?.state} (${expected})`)
-  if (envelope.error) say(`  ${envelope.error.message}  [${envelope.error.code}]\n  cure: ${envelope.fix}`)
+  if (envelope.error) say(`  ${envelope.error.message}  [${envelope.error.code}]\n  fix: ${envelope.fix}`)
   return envelope.error?.code ?? null
 }
 

@@ -769,7 +769,7 @@ const table = {
   'check-failed': {
     kind: 'refused',
     message: '{count} checks failed: {ids}',
-    fix: 'do what stands behind "cure" of each, then: onehop check',
+    fix: 'follow the fix beside each of them, then: onehop check',
   },
   internal: {
     kind: 'system',
@@ -784,7 +784,7 @@ export type ErrorDetails = Record<string, string | number>
 /** The table, for the runbook and its test. */
 export const errorTable: Record<ErrorCode, { kind: ErrorKind; message: string; fix: string }> = table
 
-/** An error of the table above, with its message and cure filled in. Its text survives JSON as `toJSON()`. */
+/** An error of the table above, with its message and fix filled in. Its text survives JSON as `toJSON()`. */
 export class OnehopError extends Error {
   override readonly name = 'OnehopError'
   readonly code: ErrorCode

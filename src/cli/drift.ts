@@ -90,7 +90,7 @@ function renderDrift({ drifts, known, failures, unseen, checked }: DriftFound): 
     ...(each.cause ? [`    cause:  ${each.cause}`] : []),
     each.repair
       ? `    repair: ${each.repair} (onehop drift --repair ${each.kind})`
-      : `    cure:   ${each.cure}`,
+      : `    fix:    ${each.cure}`,
   ])
   const folded = known.length > 0 ? [`known, as mesh.yaml says: ${known.map(driftId).join('; ')}`] : []
   const unread = [

@@ -42,7 +42,7 @@ function renderChecked({ id, title, status, why, cure, page }: Checked): string[
   if (status === 'tick') return [`  ${sign(status)} ${id}  ${dim(why ? `${title}: ${why}` : title)}`]
   return [
     `  ${sign(status)} ${id}  ${why}`,
-    ...(cure ? [`      cure: ${cure}`] : []),
+    ...(cure ? [`      fix: ${cure}`] : []),
     ...(page ? [dim(`      more: ${page}`)] : []),
   ]
 }

@@ -738,7 +738,7 @@ describe('as text', () => {
     const at = text().findIndex((line) => line.includes('× cluster-answers'))
     expect(text().slice(at, at + 3)).toEqual([
       '  × cluster-answers  the cluster of context admin@talos does not answer: no answer',
-      '      cure: kubectl --context admin@talos get nodes',
+      '      fix: kubectl --context admin@talos get nodes',
       '      more: docs/runbook/kubernetes-unreachable.md',
     ])
     expect(text().at(-1)).toMatch(/^× \d+ good, 4 warnings, 1 cross\. Nothing was touched\.$/)
@@ -747,7 +747,7 @@ describe('as text', () => {
   test('a warning has its reason and cure, too', () => {
     const warned = world((each) => each.keyFiles.push({ file: '/k', mode: 0o644 }))
     expect(stripVTControlCharacters(renderChecks(judge(warned)))).toContain(
-      '  ‼ key-files-private  /k: others may read them too\n      cure: chmod 600 /k\n',
+      '  ‼ key-files-private  /k: others may read them too\n      fix: chmod 600 /k\n',
     )
   })
 
@@ -758,7 +758,7 @@ describe('as text', () => {
       '√ policy  6 of 6',
       '× cluster  0 of 1',
       '  × cluster-answers  the cluster of context admin@talos does not answer: no answer',
-      '      cure: kubectl --context admin@talos get nodes',
+      '      fix: kubectl --context admin@talos get nodes',
       '      more: docs/runbook/kubernetes-unreachable.md',
       expect.stringMatching(/^‼ operator {2}3 of 1\d$/),
       expect.stringMatching(/^ {2}‼ not looked at: the cluster did not answer {2}\(\d+ checks\)$/),
