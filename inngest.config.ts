@@ -12,9 +12,17 @@ export const createClient = ({ id = appId, url, eventKey, signingKey, fetch }: C
     id,
     baseUrl: url,
     isDev: false,
+    fetch: fetchInTime,
     ...(eventKey && { eventKey }),
     ...(signingKey && { signingKey }),
     ...(fetch && { fetch }),
+  })
+
+/** The SDK's own calls have no deadline: an engine that accepts and is silent would keep each for five minutes. */
+const fetchInTime: typeof fetch = (input, init) =>
+  fetch(input, {
+    ...init,
+    signal: AbortSignal.any([AbortSignal.timeout(10_000), ...(init?.signal ? [init.signal] : [])]),
   })
 
 export const appId = 'onehop'

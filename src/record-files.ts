@@ -3,6 +3,7 @@ import pRetry from 'p-retry'
 import type { z } from 'zod'
 import { type Disk, replaceFile } from './disk.ts'
 import { messageOf, OnehopError } from './errors.ts'
+import { NoAnswer } from './in-time.ts'
 import { isFileName, type StatePath, statePath } from './state-paths.ts'
 
 // A record is a JSON file with a version, replaced as a whole; one writer at a time, also across processes.
@@ -63,8 +64,8 @@ const unwritableFolder = (folder: string, thrown: unknown) =>
  */
 export async function locked<T>(disk: Disk, path: StatePath, work: () => Promise<T>): Promise<T> {
   let lost = false
-  // About 15 s: longer than a lock stays that a killed process has left.
-  const retries = { retries: 80, minTimeout: 10, maxTimeout: 200 }
+  // About 12 s: longer than a lock stays that a killed process has left.
+  const retries = { retries: 65, minTimeout: 10, maxTimeout: 200 }
   const release = await take(disk, path, retries, () => {
     lost = true
   })
@@ -87,7 +88,8 @@ export async function take(disk: Disk, path: StatePath, retries: Retries, onLost
   ).catch(async (thrown: unknown) => {
     if (!isLocked(thrown)) throw unwritable(path, thrown)
     const who = await disk.readFile(holder).catch(() => 'another process')
-    throw new OnehopError('journal-locked', { file: path, holder: String(who) }, { cause: thrown })
+    const cause = new NoAnswer(0, messageOf(thrown))
+    throw new OnehopError('journal-locked', { file: path, holder: String(who) }, { cause })
   })
   const me = `onehop ${process.argv[2] ?? ''} (pid ${process.pid}), since ${new Date().toISOString()}`
   try {

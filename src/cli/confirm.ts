@@ -14,6 +14,8 @@ export async function confirm({
   if (!process.stdin.isTTY)
     throw new OnehopError('flag-invalid', { message: `${text}\nno terminal to ask on: pass --yes`, command })
   const ask = createInterface({ input: process.stdin, output: process.stderr })
+  // At the prompt the terminal leaves Ctrl-C to us.
+  ask.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
   process.stderr.write(`${text}\n`)
   const said = await ask.question(question)
   ask.close()

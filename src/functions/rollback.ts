@@ -41,7 +41,7 @@ export async function rollback(step: Step, options: RollbackOptions): Promise<Ro
         const deviceId = ids.includes('expose') ? await awaitDeviceId(step, { setup, service }) : undefined
         const isDone = together?.ok && !together.value.includes(service)
         // One by one, a silent system would be silent for each.
-        const isVain = together && !together.ok && together.failure.silent && step.silentRetries !== undefined
+        const isVain = together && !together.ok && together.failure.silent && step.patience
         const undone =
           together && (isDone || isVain)
             ? together
@@ -73,11 +73,7 @@ async function begin(step: Step, options: RollbackOptions, name: string): Promis
   const begun = await beginRollback(step, options, name)
   if (begun.ok) return { name, ...begun.value }
   const refused = begun.failure
-  if (
-    step.silentRetries !== undefined &&
-    options.to === undefined &&
-    refused.code === 'kubernetes-unreachable'
-  ) {
+  if (step.patience && options.to === undefined && refused.code === 'kubernetes-unreachable') {
     const withoutCluster = await beginWithoutCluster(step, options, name)
     if (withoutCluster.ok) return { name, refused, ...withoutCluster.value }
   }

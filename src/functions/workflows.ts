@@ -192,7 +192,10 @@ export function createWorkflows(setup: Setup, send: Send, { cron = driftCron() }
 }
 
 /** A person has asked for it, and follows it. What a failed migration asks for by itself waits for as long as it may take. */
-const inPerson = (step: Step): Step => ({ ...step, silentRetries: 1 })
+const inPerson = (step: Step): Step => ({
+  ...step,
+  patience: { silentRetries: 1, unreachable: Number.POSITIVE_INFINITY },
+})
 
 /** The engine's words for a schedule, in the zone that mesh.yaml names. */
 export const driftCron = ({

@@ -13,12 +13,15 @@ export type Step = {
   run<T>(id: string, work: () => Promise<T>, options?: StepOptions): Promise<Outcome<T>>
   sleep(id: string, milliseconds: number): Promise<void>
   sendEvent(id: string, event: Sent | Sent[]): Promise<unknown>
-  /**
-   * Where a person waits for the answer, and can ask again: how often a silent system is asked once more before it is given up.
-   * Without it, a silent system is waited for as long as one that cannot be reached.
-   */
-  silentRetries?: number
+  /** Absent where nobody waits: then a system that is silent or away is waited for as long as the wait lasts. */
+  patience?: Patience
 }
+
+/**
+ * How long a person who can ask again waits: how often a silent system is asked once more before it is given up, and for how many
+ * seconds one that cannot be reached is waited for. What answers, and only needs its time, has all of it.
+ */
+export type Patience = { silentRetries: number; unreachable: number }
 
 /** `always`: also when the request was aborted (it undoes, or it only looks). `rest`: seconds of sleep that follow. */
 export type StepOptions = { always?: boolean; rest?: number }
@@ -64,7 +67,7 @@ export function createLocalStep(attend: Attend, report?: (line: string) => void)
     if (ok === false && failure) report(`${id}: ${failure.message}  [${failure.code}]`)
     return result
   }
-  return { ...createStep({ ...localEngine, run }, attend), silentRetries: 0 }
+  return { ...createStep({ ...localEngine, run }, attend), patience: { silentRetries: 0, unreachable: 10 } }
 }
 
 /**
@@ -84,7 +87,7 @@ export const tried = <T>(
  */
 export function withPatience<T>(
   work: () => Promise<T>,
-  { silentRetries = 1 }: Pick<Step, 'silentRetries'> = {},
+  { patience: { silentRetries } = { silentRetries: 1 } }: { patience?: Pick<Patience, 'silentRetries'> } = {},
 ): Promise<T> {
   let [since, silences] = [Number.POSITIVE_INFINITY, 0]
   return pRetry(work, {
@@ -104,18 +107,25 @@ export function withPatience<T>(
 /**
  * Waits for something that takes a while: polls inside steps of at most 10 s, and sleeps in the engine in between, longer
  * each time, so that the wait survives a restart of the worker and stays within the engine's number of steps. A failure
- * that is not of kind proof ends the wait, unless `patient`; with `reach`, a system that cannot be reached is waited for too,
- * and where nobody waits for the answer also one that is silent.
+ * that is not of kind proof ends the wait, unless `patient`; with `reach`, a system that is silent or cannot be reached is
+ * waited for too, for as long as `step.patience` allows.
  */
 export async function awaited<T>(
   step: Step,
   id: string,
   { seconds, look, patient = false, reach = false, always = false }: Wait<T>,
 ): Promise<Outcome<T>> {
-  const hopeless = ({ kind, code, silent }: Failure) =>
-    final.has(code) ||
-    (step.silentRetries !== undefined && silent) ||
-    (kind !== 'proof' && !patient && !(reach && kind === 'system' && code !== 'internal'))
+  const { patience } = step
+  const isGivenUp = ({ kind, silent }: Failure, waited: number) =>
+    patience && (silent || (kind === 'system' && waited >= patience.unreachable))
+  const hopeless = (failure: Failure, waited = 0) => {
+    const { kind, code } = failure
+    return (
+      final.has(code) ||
+      isGivenUp(failure, waited) ||
+      (kind !== 'proof' && !patient && !(reach && kind === 'system' && code !== 'internal'))
+    )
+  }
   for (let waited = 0, round = 1; ; round++) {
     const rest = restAfter(round)
     const outcome = await step.run(
@@ -124,7 +134,7 @@ export async function awaited<T>(
       { always, rest },
     )
     waited += chunk + rest
-    if (outcome.ok || hopeless(outcome.failure) || waited >= seconds) return outcome
+    if (outcome.ok || hopeless(outcome.failure, waited) || waited >= seconds) return outcome
     await step.sleep(`${id}: wait (${round})`, rest * 1000)
   }
 }
@@ -159,7 +169,11 @@ const final = new Set<string>([
 
 async function polled<T>(
   look: () => Promise<T>,
-  { seconds, hopeless, step }: { seconds: number; hopeless: (failure: Failure) => boolean; step: Step },
+  {
+    seconds,
+    hopeless,
+    step,
+  }: { seconds: number; hopeless: (failure: Failure) => boolean | undefined; step: Step },
 ): Promise<T> {
   const until = Date.now() + seconds * 1000
   for (;;) {

@@ -18,7 +18,7 @@ import type { SwitchState } from './switch-caddy-routes.ts'
 
 /**
  * An undo waits this long for a system that cannot be reached: a single-node cluster is away for a minute when it restarts. Where
- * somebody waits for its answer (`step.silentRetries`), a system that accepts and is silent ends it.
+ * a person waits for its answer, `step.patience` makes it shorter.
  */
 const reach = { seconds: 120, reach: true, always: true }
 

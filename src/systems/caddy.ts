@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { type Disk, realDisk, removeDrafts, replaceFile } from '../disk.ts'
 import { messageOf, OnehopError } from '../errors.ts'
+import { NoAnswer } from '../in-time.ts'
 import { type CaddyVariable, caddyNotRunning } from '../plan/caddy-variables.ts'
 import {
   adaptedDials,
@@ -79,7 +80,9 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
           lost = error
         },
       })
-      .catch(unreadable)
+      .catch((thrown: NodeJS.ErrnoException) =>
+        unreadable(thrown.code === 'ELOCKED' ? new NoAnswer(0, 'another process holds its lock') : thrown),
+      )
     const stillOurs = () => (lost ? unreadable(lost) : undefined)
     const tidied = async () => {
       // The folder is the user's: a draft of a worker that was killed before its rename must not stay there.

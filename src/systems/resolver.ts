@@ -1,6 +1,7 @@
 import { type LookupAddress, type LookupOptions, lookup, promises } from 'node:dns'
 import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
+import { NoAnswer } from '../in-time.ts'
 
 /**
  * How long a resolver may be silent. A question that is left to the system cannot be given up: it occupies a thread, and the
@@ -68,9 +69,7 @@ async function find(host: string, { family, hints, order }: LookupOptions): Prom
     )
   const known = (await fromHosts(host)).filter(wanted)
   if (known.length > 0) return known
-  throw Object.assign(new Error(`the resolver of this machine does not answer (asked for ${host})`), {
-    code: 'EAI_AGAIN',
-  })
+  throw new NoAnswer(patience, `the resolver of this machine does not answer (asked for ${host})`)
 }
 
 const isLocalhost = (host: string) => host === 'localhost' || host.endsWith('.localhost')

@@ -1,4 +1,7 @@
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { lock } from 'proper-lockfile'
 import { describe, expect, test } from 'vitest'
@@ -156,6 +159,31 @@ describe.concurrent('silent', { timeout: 120_000 }, () => {
     expect(JSON.parse(stdout)).toMatchObject({
       error: { code: 'journal-locked', message: expect.stringContaining('onehop worker (pid 1)') },
     })
+    expectInTime(times)
+  })
+
+  test('nothing, and the API server refuses', async ({ expect }) => {
+    using world = createSilentWorld({})
+    using run = runOnehop(['rollback', 'redis', '--local', '--json', ...world.mesh])
+    const { stdout, ...times } = await run.ended
+    expect(JSON.parse(stdout)).toMatchObject({ error: { message: expect.stringContaining('ECONNREFUSED') } })
+    expectInTime(times)
+  })
+
+  test('the lock of a service that another process holds, for rollback --local', async ({ expect }) => {
+    const cluster = createServer((_, response) => {
+      response.setHeader('content-type', 'application/json').end('{"metadata":{"uid":"cluster-1"}}')
+    })
+    cluster.listen(0, '127.0.0.1')
+    await once(cluster, 'listening')
+    const { port } = cluster.address() as AddressInfo
+    using world = createSilentWorld({ api: `http://127.0.0.1:${port}` })
+    const release = await lock(world.at('state/services/redis.json'))
+    using run = runOnehop(['rollback', 'redis', '--local', '--json', ...world.mesh])
+    const { stdout, ...times } = await run.ended
+    await release()
+    cluster.close()
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'journal-locked' } })
     expectInTime(times)
   })
 
