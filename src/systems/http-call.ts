@@ -22,7 +22,8 @@ export function callHttp(url: string | URL, asked: HttpCall = {}): Promise<HttpA
   const target = new URL(url)
   const options: RequestOptions = {
     method,
-    headers,
+    // By itself Node declares none for a DELETE, and the server does not read the body: a delete without its preconditions.
+    headers: { ...headers, ...(body !== undefined && { 'content-length': Buffer.byteLength(body) }) },
     lookup: lookUp,
     agent: false,
     timeout: silence,
