@@ -1,6 +1,7 @@
 import { type ChildProcessByStdio, execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
 import { diffArrays } from 'diff'
 import pWaitFor from 'p-wait-for'
 import { onTestFinished } from 'vitest'
@@ -73,7 +74,9 @@ export function changedSince(before: ReturnType<typeof machine>): string[] {
   )
 }
 
-/** Everything in there lives in another process namespace; the programs that lead into it name the sandbox. */
+const sandboxFolder = fileURLToPath(new URL('../../sandbox/', import.meta.url))
+
+/** Everything in there lives in another process namespace; the programs that lead into it name this checkout or its run folder. */
 function sandboxProcesses(): string[] {
   const ours = readlinkSync('/proc/self/ns/pid')
   return readdirSync('/proc')
@@ -82,7 +85,7 @@ function sandboxProcesses(): string[] {
       try {
         const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
         const inside = readlinkSync(`/proc/${pid}/ns/pid`) !== ours
-        return inside || command.includes('sandbox/enter.ts') || command.includes('--pdeathsig')
+        return inside || command.includes(sandboxFolder) || command.includes(` ${runFolder} `)
           ? [command]
           : []
       } catch {
