@@ -1,9 +1,8 @@
 import { type Failure, OnehopError, toOnehopError } from '../errors.ts'
 import type { ChangeRecord, Entry, State } from '../journal-records.ts'
-import { type ClusterService, expectKnown, isClusterService, type Mesh } from '../plan/mesh.ts'
+import { expectKnown, isClusterService } from '../plan/mesh.ts'
 import { deviceName, hasOldPath } from '../plan/paths.ts'
 import type { Setup, Work } from '../setup.ts'
-import type { Systems } from '../systems/systems.ts'
 import { type AllowState, allowService } from './allow-service.ts'
 import { guardedTogether } from './attempt.ts'
 import { type Exposure, isIngress, writeExposure } from './expose-service.ts'
@@ -71,10 +70,10 @@ export function beginRollback(
 }
 
 /**
- * Begins what a rollback can do while the cluster does not answer: Caddy is led back from the device name to the port map.
- * Whether this is still the cluster that the journal names cannot be asked then, so the paths themselves have to show it: the port
- * map answers, and it ends in the same backend as the device name, or the device name is silent and there is nothing to lose.
- * By force, that the port map answers is enough. All else waits for the cluster.
+ * Begins what a rollback can do while the cluster does not answer: Caddy is led back from the device name to the port map. That the
+ * kubeconfig still leads to the journal's cluster cannot be asked then, and nothing of a cluster is touched: but the port map has
+ * to answer, and where both paths name their backend it has to be the same, unless forced. All else waits for the cluster: the
+ * device while it is exposed, and the policy for as long as there is a device.
  *
  * @throws OnehopError undo-incomplete, saying why Caddy stays as it is; nothing is written then
  */
@@ -102,27 +101,15 @@ export function beginWithoutCluster(
       await proveOldPath(systems, here).catch((thrown: unknown) => {
         throw stays(toOnehopError(thrown).message)
       })
-      if (!force) await refuseOtherBackend(systems, mesh, here, stays)
+      const { portMaps, fresh } = await probePaths(systems, mesh, here, { throughCaddy: false })
+      const told = identitiesOf(here, portMaps, fresh)
+      if (!force && told && told.old !== told.fresh)
+        throw stays(`the port map leads to ${told.old}, and ${deviceName(mesh, here)} to ${told.fresh}`)
       const started = await journal.beginRollback(service, { request, run, failure })
       return { attempt: started?.attempt, seconds: mesh.deadlines.undo, changes: ['switch' as const] }
     },
     { always: true },
   )
-}
-
-async function refuseOtherBackend(
-  systems: Systems,
-  mesh: Mesh,
-  service: ClusterService,
-  stays: (message: string) => OnehopError,
-): Promise<void> {
-  const { portMaps, fresh } = await probePaths(systems, mesh, service, { throughCaddy: false })
-  if (fresh.some(({ answer }) => !answer.ok)) return
-  const name = deviceName(mesh, service)
-  const told = identitiesOf(service, portMaps, fresh)
-  if (!told)
-    throw stays(`${name} answers, and only the cluster can say that the port map leads to the same backend`)
-  if (told.old !== told.fresh) throw stays(`the port map leads to another backend than ${name}`)
 }
 
 export type RollbackOptions = {

@@ -46,7 +46,6 @@ describe.concurrent('rollback --local with a silent API server', { timeout: 60_0
       'the port map leads to another backend than the device',
       { portMap: 'run_id:two', device: 'run_id:one' },
     ],
-    ['nothing says which backend it is', { portMap: '', device: '', probe: 'tcp' }],
     ['its old path was retired', { portMap: 'run_id:one', device: undefined, retired: true }],
   ])('nothing is touched where %s', async ([, given]) => {
     await using world = await createWorld(given)
@@ -58,8 +57,14 @@ describe.concurrent('rollback --local with a silent API server', { timeout: 60_0
     expect(await world.entry()).toEqual(before)
   })
 
-  test('by force it is enough that the port map answers', async () => {
+  test('Caddy goes back where nothing says which backend it is: the port map answers', async () => {
     await using world = await createWorld({ portMap: '', device: '', probe: 'tcp' })
+    expect(await world.rollback()).toMatchObject([{ state: 'rollback-incomplete' }])
+    expect(world.caddyfile()).toBe(world.old)
+  })
+
+  test('by force also to another backend', async () => {
+    await using world = await createWorld({ portMap: 'run_id:two', device: 'run_id:one' })
     expect(await world.rollback({ force: true })).toMatchObject([{ state: 'rollback-incomplete' }])
     expect(world.caddyfile()).toBe(world.old)
   })
