@@ -7,6 +7,7 @@ import type { World } from '../sandbox/cache.ts'
 import { firstStart, isCI, whyUnfit } from '../sandbox/requirements.ts'
 import { messageOf } from '../src/errors.ts'
 import { countRealFiles, type Decision, decideReal, whatRealAdds } from './real-part.ts'
+import { readReport } from './report.ts'
 
 // `npm test`: format, lint, types, unused code, unit, contract and simulation tests: anywhere. Then the tests on real
 // servers, where they can run. `npm run test:unit` and `npm run test:real` run one part.
@@ -101,40 +102,6 @@ It needs root on Linux. The first time it builds the servers: ${firstStart}.`)
   }
 }
 
-/** What vitest's JSON reporter writes, as far as it is read here. */
-interface Report {
-  numPassedTests: number
-  numFailedTests: number
-  numPendingTests: number
-  numTodoTests: number
-  testResults: {
-    name: string
-    message: string
-    assertionResults: {
-      status: string
-      fullName: string
-      /** Of every try: a test that passed has some only if it passed on a retry. */
-      failureMessages: string[]
-    }[]
-  }[]
-}
-
-// A declaration, not a constant: the module's own body calls it before its end is reached.
-function failuresOf({ name, message, assertionResults }: Report['testResults'][number]) {
-  return [
-    ...(message ? [`${name}: ${message}`] : []),
-    ...assertionResults
-      .filter(({ status }) => status === 'failed')
-      .map(({ fullName, failureMessages }) => `${name} > ${fullName}\n${failureMessages.join('\n')}`),
-  ]
-}
-
-function retriesOf({ name, assertionResults }: Report['testResults'][number]) {
-  return assertionResults
-    .filter(({ status, failureMessages }) => status === 'passed' && failureMessages.length > 0)
-    .map(({ fullName, failureMessages }) => `${name} > ${fullName}\n${failureMessages[0]}`)
-}
-
 function outsideOfTests(project: string, code: number | undefined, why = 'see its output above') {
   counts.failed++
   failures.push(`${project}: vitest ended with ${code}, outside of any test: ${why}`)
@@ -161,15 +128,11 @@ async function vitest(
       ? (await execa(process.execPath, [entry, ...args], { stdio: 'inherit', reject: false })).exitCode
       : await (await import('../sandbox/enter.ts')).runInWorld(world, entry, args)
   try {
-    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } = JSON.parse(
-      readFileSync(report, 'utf8'),
-    ) as Report
-    counts.passed += numPassedTests
-    counts.failed += numFailedTests
-    counts.skipped += numPendingTests + numTodoTests
-    failures.push(...testResults.flatMap(failuresOf))
-    retried.push(...testResults.flatMap(retriesOf))
-    if (code !== 0 && numFailedTests === 0) outsideOfTests(names, code)
+    const found = readReport(readFileSync(report, 'utf8'))
+    for (const kind of ['passed', 'failed', 'skipped'] as const) counts[kind] += found[kind]
+    failures.push(...found.failures)
+    retried.push(...found.retried)
+    if (code !== 0 && found.failed === 0) outsideOfTests(names, code)
   } catch (thrown) {
     outsideOfTests(names, code, `no report (${messageOf(thrown)})`)
   }
