@@ -9,7 +9,7 @@ import type { Mesh } from '../plan/mesh.ts'
 import { createSetup } from '../setup.ts'
 import { readCredential } from '../systems/credentials.ts'
 import { callHttp } from '../systems/http-call.ts'
-import { interrupted } from './end.ts'
+import { orInterrupted } from './end.ts'
 import { Interruption } from './output.ts'
 
 /**
@@ -23,10 +23,10 @@ export async function sendAndFollow({ meshFile, name, data, quiet }: Send): Prom
   const [mesh, journal] = [await setup.mesh(), await setup.journal()]
   const id = randomUUID()
   const following = follow({ mesh, journal, id, name, data, quiet })
-  const stopped = interrupted().then((signal) => {
-    throw new Interruption(signal, 'request-goes-on', { event: name, request: id })
-  })
-  return Promise.race([following, stopped])
+  return orInterrupted(
+    following,
+    (signal) => new Interruption(signal, 'request-goes-on', { event: name, request: id }),
+  )
 }
 
 async function follow({ mesh, journal, id, name, data, quiet }: Following): Promise<RequestRecord> {
