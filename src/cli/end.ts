@@ -9,8 +9,21 @@ export const exitCodeOf = (signal: Signal): number => 128 + constants.signals[si
 
 let hear: ((signal: Signal) => void) | undefined
 
-/** The next signal, for a command that has something to say or to put away first. The one after it ends the process at once. */
-export const interrupted = (): Promise<Signal> =>
+/**
+ * `work`, unless a signal comes first: then what `thrown` says of it. A second signal ends the process at once.
+ *
+ * @throws what `work` and `thrown` give
+ */
+export function orInterrupted<T>(work: Promise<T>, thrown: (signal: Signal) => Error): Promise<T> {
+  const stopped = interrupted().then((signal) => {
+    throw thrown(signal)
+  })
+  return Promise.race([work, stopped]).finally(() => {
+    hear = undefined
+  })
+}
+
+const interrupted = (): Promise<Signal> =>
   new Promise((resolve) => {
     hear = resolve
   })

@@ -8,7 +8,7 @@ import { type Entry, isLost, type RequestRecord } from '../journal-records.ts'
 import type { Mesh } from '../plan/mesh.ts'
 import { createSetup } from '../setup.ts'
 import type { Engine } from '../systems/engine.ts'
-import { interrupted } from './end.ts'
+import { orInterrupted } from './end.ts'
 import { Interruption } from './output.ts'
 
 /**
@@ -22,11 +22,8 @@ export async function sendAndFollow({ meshFile, name, data, quiet }: Send): Prom
   const [mesh, journal] = [await setup.mesh(), await setup.journal()]
   const id = randomUUID()
   const following = follow({ engine: await setup.engine(), mesh, journal, id, name, data, quiet })
-  const stopped = interrupted().then((signal) => {
-    const code = mesh.simulated === undefined ? 'request-goes-on' : 'simulated-request-stopped'
-    throw new Interruption(signal, code, { event: name, request: id })
-  })
-  return Promise.race([following, stopped])
+  const code = mesh.simulated === undefined ? 'request-goes-on' : 'simulated-request-stopped'
+  return orInterrupted(following, (signal) => new Interruption(signal, code, { event: name, request: id }))
 }
 
 async function follow({ engine, mesh, journal, id, name, data, quiet }: Following): Promise<RequestRecord> {

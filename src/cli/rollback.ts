@@ -8,7 +8,7 @@ import type { Entry } from '../journal-records.ts'
 import { expectKnown } from '../plan/mesh.ts'
 import { createSetup, type Setup } from '../setup.ts'
 import { isNarrowed, widenPolicy } from '../steps/narrow-policy.ts'
-import { interrupted } from './end.ts'
+import { orInterrupted } from './end.ts'
 import { sendAndFollow } from './follow.ts'
 import { type Answer, Interruption } from './output.ts'
 
@@ -95,10 +95,7 @@ async function rollbackLocally(
       widened: all && isAllBack && (await widened(setup)),
     })
   }
-  const stopped = interrupted().then((signal) => {
-    throw new Interruption(signal, 'rollback-interrupted', { phase })
-  })
-  return Promise.race([work(), stopped])
+  return orInterrupted(work(), (signal) => new Interruption(signal, 'rollback-interrupted', { phase }))
 }
 
 /** One service is answered as itself, several as a list, and with the operator as both. */

@@ -88,11 +88,14 @@ export function beginWithoutCluster(
     async () => {
       const { mesh, systems, journal } = await setup.work()
       const stays = (message: string) =>
-        new OnehopError('undo-incomplete', { what: `the route of ${service} in Caddy`, message, service })
+        new OnehopError('undo-incomplete', { what: `${service} in Caddy`, message, service })
       const entry = (await journal.list()).find((each) => each.service === service)
       const standing = entry?.changes.filter((each) => !each.undone).map(({ id }) => id) ?? []
       const here = mesh.services.filter(isClusterService).find((each) => each.name === service)
-      if (!entry || !standing.includes('switch')) throw stays('onehop has not switched it')
+      if (!entry || !standing.includes('switch'))
+        throw stays(
+          entry?.changes.some(({ id }) => id === 'switch') ? 'it is back already' : 'onehop has not moved it',
+        )
       if (!here || !hasOldPath(here)) throw stays('mesh.yaml names no port map of it')
       // Whether its node ports are there is for the cluster to say.
       const wasRetired = Object.values(entry.ended).some(({ state }) => state === 'retired')

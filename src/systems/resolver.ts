@@ -9,6 +9,10 @@ import { NoAnswer } from '../in-time.ts'
  */
 const patience = 3000
 
+/** For how long after an answer it is taken to answer still: each probe would ask twice. */
+const trusted = 5000
+let heard = Number.NEGATIVE_INFINITY
+
 /**
  * The look-up for a connection (`lookup` of node:net): the system's, which also knows the hosts file, but only once a resolver
  * is known to answer. `localhost` needs no resolver, and so does not wait behind a name that nobody answers.
@@ -61,7 +65,9 @@ type Done = (error: NodeJS.ErrnoException | null, found: string | LookupAddress[
 async function find(host: string, { family, hints, order }: LookupOptions): Promise<LookupAddress[]> {
   const wanted = (each: LookupAddress) => !family || each.family === Number(String(family).replace('IPv', ''))
   if (isLocalhost(host)) return loopback.filter(wanted)
-  if (await resolverAnswers(host, { milliseconds: patience }))
+  if (Date.now() - heard > trusted && (await resolverAnswers(host, { milliseconds: patience })))
+    heard = Date.now()
+  if (Date.now() - heard <= trusted)
     return new Promise((resolve, reject) =>
       lookup(host, { family, hints, order, all: true }, (error, found) =>
         error ? reject(error) : resolve(found),
