@@ -150,12 +150,12 @@ describe.concurrent('a command ends at a signal', { timeout: 60_000 }, () => {
       await once(engine, 'listening')
       const { port } = engine.address() as AddressInfo
       using world = createSilentWorld({ engine: `http://127.0.0.1:${port}` })
-      using run = runOnehop(['migrate', '--yes', ...world.mesh], { env: keys })
+      using run = runOnehop(['expose', 'redis', ...world.mesh], { env: keys })
       await until(() => sent.length === 1)
       const id = sent[0]?.id ?? ''
       const journal = await openJournal(world.at('state'))
-      const event = 'mesh/migration.requested'
-      await journal.beginRequest({ id, event, data: {}, run: 'run' }, 600)
+      const event = 'mesh/service.expose.requested'
+      await journal.beginRequest({ id, event, data: { service: 'redis' }, run: 'run' }, 600)
       await journal.checkIn(id, 'run', { phase: 'operator: look', seconds: 600 })
       await heard(run, `${event}: operator: look`)
       const { code, stderr } = await obeyed(run, signal)
