@@ -1,8 +1,17 @@
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import { isDeepStrictEqual, parseArgs, styleText } from 'node:util'
 import Table from 'cli-table3'
 import { createTwoFilesPatch } from 'diff'
+import { checkSync } from 'proper-lockfile'
 import { parseDocument } from 'yaml'
 import { drift } from '../src/cli/drift.ts'
 import { migrate } from '../src/cli/migrate.ts'
@@ -20,16 +29,15 @@ import { openWorld, writeWorld } from './world.ts'
 
 // `npm run demo [-- --json] [--folder FOLDER] [--clean]`: the whole story of onehop in a simulated world, in less than a
 // minute. The world is kept in FOLDER (./.demo); --clean removes it.
-const flag = { type: 'boolean', default: false } as const
-const { values } = parseArgs({
-  options: { json: flag, clean: flag, folder: { type: 'string', default: '.demo' } },
-})
+const values = flags()
 const root = join(import.meta.dirname, '..')
 const folder = resolve(values.folder)
 const meshFile = join(folder, 'mesh.yaml')
 const isBelow = folder.startsWith(process.cwd())
 const shown = isBelow ? relative(process.cwd(), folder) || '.' : folder
 const caddyfile = join(folder, 'Caddyfile')
+// All that a demo and the commands after it leave in the folder.
+const made = ['Caddyfile', 'keys', 'mesh.yaml', 'state', 'world.json', 'world.json.lock', 'world.json.new']
 // With --json, stdout belongs to the one line at the end.
 const output = values.json ? process.stderr : process.stdout
 const say = (text: string) => output.write(`${text}\n`)
@@ -38,8 +46,12 @@ const mark = (ok: boolean) =>
   ok ? styleText('green', 'ok', { stream: output }) : styleText('red', 'x ', { stream: output })
 
 if (values.clean) {
-  rmSync(folder, { recursive: true, force: true })
-  say(`removed ${folder}`)
+  try {
+    say(removeFolder() ? `removed ${shown}` : `there is no ${shown}`)
+  } catch (thrown) {
+    say(messageOf(thrown))
+    process.exitCode = 1
+  }
 } else {
   try {
     process.exitCode = (await story()) ? 0 : 1
@@ -247,7 +259,7 @@ function showResult(
   heading(ok ? `Done in ${seconds.toFixed(0)} s` : 'A part of the story did not happen as it should')
   say(table.toString())
   say(`
-The simulated world stays in ${shown}, as it was at first. To use it yourself:
+The simulated world stays in ${shown}, with everything undone. To use it yourself:
 
 ${tryNext()
   .map((each) => `  ${each}`)
@@ -293,10 +305,55 @@ function readCaddyfile(): string {
   return readFileSync(caddyfile, 'utf8')
 }
 
+/** The flags; with wrong ones the usage, instead of a stack trace. */
+function flags() {
+  try {
+    const flag = { type: 'boolean', default: false } as const
+    const folder = { type: 'string', default: '.demo' } as const
+    const { values } = parseArgs({
+      options: { json: flag, clean: flag, folder, help: { ...flag, short: 'h' } },
+    })
+    if (!values.help) return values
+    process.stdout.write(`${usage()}\n`)
+    process.exit(0)
+  } catch (thrown) {
+    process.stderr.write(`${messageOf(thrown)}\n${usage()}\n`)
+    process.exit(2)
+  }
+}
+
+function usage(): string {
+  return `usage: npm run demo [-- --json] [-- --folder FOLDER] [-- --clean]
+  --json           end with one line of JSON on stdout
+  --folder FOLDER  keep the simulated world there, instead of in .demo
+  --clean          remove that world, and do nothing else`
+}
+
+/**
+ * Removes an earlier world, and nothing but a world. @returns whether there was one
+ *
+ * @throws Error for a folder with anything else in it, and for a world that a command is using
+ */
+function removeFolder(): boolean {
+  if (!existsSync(folder)) return false
+  const world = join(folder, 'world.json')
+  const foreign = readdirSync(folder).filter((name) => !made.includes(name) && !/^\.?Caddyfile\./.test(name))
+  if (foreign.length > 0)
+    throw new Error(
+      `${folder} holds ${foreign.slice(0, 3).join(', ')}, which no demo made: it is left as it is. Name another folder.`,
+    )
+  if (existsSync(world) && checkSync(world, { stale: 10_000, realpath: false }))
+    throw new Error(
+      `another onehop command is using the simulated world ${folder}: wait until it has ended (one that was killed counts for ten seconds)`,
+    )
+  rmSync(folder, { recursive: true })
+  return true
+}
+
 /** Lays out the example's files and its world, as they are before a first move. */
 function createFolder(): void {
   const example = (name: string) => join(root, 'examples/panda', name)
-  rmSync(folder, { recursive: true, force: true })
+  removeFolder()
   mkdirSync(join(folder, 'keys'), { recursive: true, mode: 0o700 })
   copyFileSync(example('Caddyfile'), caddyfile)
   const snapshot = JSON.parse(readFileSync(example('snapshot.json'), 'utf8'))

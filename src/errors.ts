@@ -32,12 +32,12 @@ const table = {
   'simulated-world-busy': {
     kind: 'refused',
     message: 'another onehop command is using the simulated world {folder}',
-    fix: 'wait until that command has ended, then run this one again',
+    fix: 'wait until that command has ended (one that was killed counts for ten seconds), then run this one again',
   },
   'simulated-unsupported': {
     kind: 'input',
     message: 'onehop {command} works on real systems only, and mesh.yaml names the simulated world {folder}',
-    fix: 'use one of these on a simulated world: status, plan, migrate, expose, rollback, retire, abort, drift, journal',
+    fix: 'every command but check, worker and probe works on a simulated world',
   },
   'event-invalid': {
     kind: 'input',
@@ -46,6 +46,11 @@ const table = {
   },
   'command-unknown': { kind: 'input', message: '{message}', fix: 'onehop --help' },
   'flag-invalid': { kind: 'input', message: '{message}', fix: 'onehop {command} --help' },
+  'not-confirmed': {
+    kind: 'refused',
+    message: 'not confirmed: nothing was touched',
+    fix: 'run onehop {command} again and answer yes, or pass --yes',
+  },
   'service-unknown': {
     kind: 'input',
     message: 'mesh.yaml has no service named "{service}"; it has {known}',

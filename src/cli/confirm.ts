@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises'
 import { OnehopError } from '../errors.ts'
 
-/** Shows what would be done and asks once. @throws OnehopError flag-invalid, without a terminal or a yes */
+/** Shows what would be done and asks once. @throws OnehopError flag-invalid without a terminal, not-confirmed without a yes */
 export async function confirm({
   command,
   text,
@@ -17,8 +17,8 @@ export async function confirm({
   // At the prompt the terminal leaves Ctrl-C to us.
   ask.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
   process.stderr.write(`${text}\n`)
-  const said = await ask.question(question)
+  // Ctrl-D ends the input: that is no yes, and no error either.
+  const said = await ask.question(question).catch(() => '')
   ask.close()
-  if (!/^y(es)?$/i.test(said.trim()))
-    throw new OnehopError('flag-invalid', { message: 'not carried out', command })
+  if (!/^y(es)?$/i.test(said.trim())) throw new OnehopError('not-confirmed', { command })
 }

@@ -27,7 +27,7 @@ export function loadConfig(context: string, kubeconfig?: string): KubeConfig {
   if (!config.getContextObject(context))
     throw new OnehopError('kubernetes-context-unknown', {
       context,
-      known: config.contexts.map((each) => each.name).join(', ') || 'none',
+      known: namesOf(config).join(', ') || 'none',
     })
   config.setCurrentContext(context)
   refuseOldProviders(config)
@@ -37,13 +37,16 @@ export function loadConfig(context: string, kubeconfig?: string): KubeConfig {
 /** The context that kubectl would take, if there is one; and all of them. @throws OnehopError kubeconfig-unreadable */
 export function currentContext(kubeconfig?: string): { current?: string; known: string[] } {
   const config = readConfig(kubeconfig)
-  const known = config.contexts.map((each) => each.name).filter((each) => each !== placeholder)
+  const known = namesOf(config)
   const current = config.getCurrentContext()
   return { ...(known.includes(current) && { current }), known }
 }
 
 /** What the client makes up where there is no kubeconfig at all: localhost:8080. */
 const placeholder = 'loaded-context'
+
+const namesOf = ({ contexts }: KubeConfig) =>
+  contexts.map((each) => each.name).filter((each) => each !== placeholder)
 
 function readConfig(kubeconfig: string | undefined): KubeConfig {
   const config = new BoundedKubeConfig()

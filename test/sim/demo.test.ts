@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, realpath, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -89,6 +89,24 @@ test('its world can be planned, moved, looked at and undone by the commands that
 test('nothing was written outside of the world', async () => {
   expect(await readdir(join(folder, '..'))).toEqual(['home', 'world'])
   expect(await readdir(home())).toEqual([])
+})
+
+test.for([[], ['--clean']])('a folder with anything else in it is left as it is (%s)', async (flags) => {
+  const other = join(folder, '../home')
+  await writeFile(join(other, 'precious'), 'mine')
+  const { exitCode, stdout } = await run('simulated/demo.ts', '--folder', other, ...flags)
+  expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: expect.stringContaining('precious') })
+  expect(await readdir(other)).toEqual(['precious'])
+  await rm(join(other, 'precious'))
+})
+
+test('a flag that is unknown shows the usage', async () => {
+  const { exitCode, stderr } = await run('simulated/demo.ts', '--cleen')
+  expect({ exitCode, stderr }).toEqual({
+    exitCode: 2,
+    stderr: expect.stringContaining('usage: npm run demo'),
+  })
+  expect(stderr).not.toContain('    at ')
 })
 
 test('a command that needs real programs says so', async () => {
