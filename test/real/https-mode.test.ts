@@ -53,7 +53,7 @@ test('plan names the Ingress, the new URL and the budget, and changes nothing', 
   expect(stdout).toContain(
     'Ingress joelclaw/onehop-typesense, class tailscale: https://typesense.tail7af24.ts.net',
   )
-  expect(stdout).toContain('0 of 5 a week')
+  expect(stdout).toContain('0 of the 5 certificates of this week are used')
   expect(await ingress()).toBeUndefined()
 })
 
