@@ -96,9 +96,18 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
   const reading = async <T>(work: () => Promise<T>): Promise<T> =>
     (await readsStdin()) ? work() : locked(work)
 
-  /** What the file means to Caddy, beside what Caddy runs. */
-  async function notRunning(path: string): Promise<OnehopError> {
-    return caddyNotRunning({ file, admin, path, variables: await readVariables(disk, file) })
+  /** The file is not what Caddy runs (`ran`). */
+  async function notRunning(path: string, ran: unknown): Promise<OnehopError> {
+    return caddyNotRunning({ file, admin, path, variables: await unconfirmed(ran) })
+  }
+
+  /** The file's variables, but for those whose value here stands in what Caddy runs: they have the same value there. */
+  async function unconfirmed(ran: unknown): Promise<CaddyVariable[]> {
+    const running = JSON.stringify(ran) ?? ''
+    return (await readVariables(disk, file)).filter(({ name }) => {
+      const value = JSON.stringify(process.env[name] ?? '').slice(1, -1)
+      return value === '' || !running.includes(value)
+    })
   }
 
   function refuseVariable(text: string, site: string): void {
@@ -196,7 +205,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
       // Also equal when an earlier attempt was killed between writing and loading, unless somebody else has edited the file
       // and not reloaded.
       const [drift] = diffAdapted(replaceDials(asItStands, moves), target)
-      if (drift) throw await notRunning(drift.path)
+      if (drift) throw await notRunning(drift.path, ran)
     }
 
     stillOurs()
@@ -236,7 +245,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
       return false
     }
     const drift = (await runs()) ? undefined : (diffAdapted(asItStands, ran)[0]?.path ?? '/')
-    if (drift !== undefined && expectRunning) throw await notRunning(drift)
+    if (drift !== undefined && expectRunning) throw await notRunning(drift, ran)
     // Nothing to write, and Caddy runs what this is about: what else is not loaded yet is no matter.
     const runsSite = (site: string) => isDeepStrictEqual(adaptedDials(ran, site), adaptedDials(adapted, site))
     if (drift !== undefined && text === before.text && sites.length > 0 && sites.every(runsSite))
@@ -246,7 +255,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
     if (!(await stillRuns(ran)) || !(await replaceUnchanged(before, text)))
       return editUnlocked(edits, options, stillOurs)
     // Loading the file would also carry out an edit that somebody else has not loaded yet.
-    if (drift !== undefined) throw await notRunning(drift)
+    if (drift !== undefined) throw await notRunning(drift, ran)
     const written = async () => {
       const target = await adaptAs(name, ran)
       if (isDeepStrictEqual(await withoutOwnName(target), await withoutOwnName(adapted))) return target
@@ -327,7 +336,7 @@ export function createCaddy({ file, admin, bin = 'caddy', disk = realDisk, serve
      */
     async compareFile(ran: unknown): Promise<FileMeaning> {
       const { adapted } = await adaptFile(ran)
-      return { adapted, variables: isDeepStrictEqual(adapted, ran) ? [] : await readVariables(disk, file) }
+      return { adapted, variables: isDeepStrictEqual(adapted, ran) ? [] : await unconfirmed(ran) }
     },
 
     /**

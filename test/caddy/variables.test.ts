@@ -110,6 +110,20 @@ describe('variables that only the environment of Caddy has', () => {
     expect(started.loads()).toBe(0)
   })
 
+  test('are not blamed for an edit that Caddy has not loaded, where it runs with the value that they have here', async () => {
+    const env = { ONEHOP_DOMAIN: 'panda.test' }
+    setHere(env)
+    await using started = await startWith((ports) => own(ports) + moved(ports), env)
+    const more = `http://more.test:${started.ports[2]} {\n\trespond more\n}\n`
+    await writeFile(started.file, (await started.text()) + more)
+    const refused = started.caddy.switchRoutes([move(started.ports)])
+    await expect(refused).rejects.toMatchObject({ code: 'caddy-file-not-running' })
+    // With another value here, both may be the reason.
+    setHere({ ONEHOP_DOMAIN: 'other.test' })
+    const again = started.caddy.switchRoutes([move(started.ports)])
+    await expect(again).rejects.toMatchObject({ code: 'caddy-variables-unknown' })
+  })
+
   test('a file without variables that Caddy does not run is refused as before, and its fix makes Caddy read nothing', async () => {
     await using started = await startWith(moved, {})
     await writeFile(
