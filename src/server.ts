@@ -8,6 +8,7 @@ import { allowedHosts, guarded } from './guard.ts'
 import { createMetrics, type EngineLink } from './metrics.ts'
 import { endpointOf } from './plan/called-at.ts'
 import { publicUrl } from './plan/public-url.ts'
+import { refuseSimulated } from './refuse-simulated.ts'
 import { createRegistration } from './registration.ts'
 import { createSetup, type Setup } from './setup.ts'
 import { shareAsyncContext } from './share-async-context.ts'
@@ -26,12 +27,14 @@ import { servicesKnown, type WorkerStatus } from './worker-status.ts'
  * Each of these routes answers only for known hosts, see allowedHosts. `port` is the port that the process listens on, if
  * that is known.
  *
- * @throws OnehopError mesh-unreadable, mesh-invalid, credentials-missing, journal-unwritable
+ * @throws OnehopError mesh-unreadable, mesh-invalid, credentials-missing, journal-unwritable, simulated-unsupported
  */
 export async function createOnehopApp({ meshFile, port }: { meshFile: string; port?: number }) {
   shareAsyncContext()
   const configured = createSetup(meshFile)
-  const { engine, worker, drift } = await configured.mesh()
+  const mesh = await configured.mesh()
+  refuseSimulated(mesh, 'worker')
+  const { engine, worker, drift } = mesh
   const link: EngineLink = { connected: () => undefined }
   const setup: Setup = { ...configured, engineInUse: engine.url, seen: (paths) => metrics.see(paths) }
   const metrics = createMetrics(setup, link)

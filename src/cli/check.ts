@@ -4,11 +4,11 @@ import { checkIds, checkRow, isCheckId } from '../plan/check-table.ts'
 import { type CheckedGroup, judgeChecks } from '../plan/checks.ts'
 import { type Mesh, selectServices } from '../plan/mesh.ts'
 import { countChecks, renderChecks } from '../plan/render-checks.ts'
+import { refuseSimulated } from '../refuse-simulated.ts'
 import { createSetup } from '../setup.ts'
 import { lookForChecks } from '../steps/look-for-checks.ts'
 import { createCheckingSystems } from '../systems/checking-systems.ts'
 import type { Answer } from './output.ts'
-import { refuseSimulated } from './refuse-simulated.ts'
 
 type Flags = {
   mesh: string

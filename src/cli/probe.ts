@@ -5,12 +5,12 @@ import { emptyTally, evidenceOf, tallied, vantageProblem, wayOf } from '../plan/
 import { selectServices } from '../plan/mesh.ts'
 import { deviceName } from '../plan/paths.ts'
 import { startProber } from '../prober.ts'
+import { refuseSimulated } from '../refuse-simulated.ts'
 import { createSetup } from '../setup.ts'
 import { probeFrom } from '../steps/probe-from.ts'
 import { createProbingSystems } from '../systems/probing-systems.ts'
 import { untilInterrupted } from './end.ts'
 import type { Answer } from './output.ts'
-import { refuseSimulated } from './refuse-simulated.ts'
 
 /**
  * onehop probe --as NAME [--engine URL] [--gateway URL]: proves device names from this machine whenever the worker asks,

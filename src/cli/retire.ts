@@ -61,7 +61,9 @@ async function nodePorts(setup: Setup) {
 }
 
 /** The containers of this machine; none where Docker cannot be read. There may be nodes of other clusters among them. */
-async function containers({ kubernetes }: Mesh): Promise<Container[]> {
+async function containers({ kubernetes, simulated }: Mesh): Promise<Container[]> {
+  // The programs of this machine know nothing of a simulated world.
+  if (simulated !== undefined) return []
   const nodes = await inTime(lookDeadline, () => readNodeNames(kubernetes)).catch((): string[] => [])
   const found = await inTime(lookDeadline, () => readContainers({ nodes })).catch(() => [])
   const isKnown = ({ name }: Container) => nodes.includes(name)

@@ -1,8 +1,8 @@
+import { refuseSimulated } from '../refuse-simulated.ts'
 import { createSetup } from '../setup.ts'
 import { startWorker } from '../worker.ts'
 import { untilInterrupted } from './end.ts'
 import type { Answer } from './output.ts'
-import { refuseSimulated } from './refuse-simulated.ts'
 
 /** onehop worker: runs until SIGINT or SIGTERM, and ends with 0 then, within some seconds. */
 export async function worker({ mesh }: { mesh: string }): Promise<Answer> {

@@ -1,5 +1,5 @@
 import { homedir } from 'node:os'
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve, sep } from 'node:path'
 import { parseDocument } from 'yaml'
 import { z } from 'zod'
 import { OnehopError } from '../errors.ts'
@@ -21,7 +21,23 @@ export function parseMesh(text: string, file: string): Mesh {
   if (document.contents === null) throw new OnehopError('mesh-invalid', { file, problems: 'it is empty' })
   const parsed = meshSchema.safeParse(document.toJS())
   if (!parsed.success) throw new OnehopError('mesh-invalid', { file, problems: problemsOf(parsed.error) })
-  return withPaths(parsed.data, dirname(resolve(file)))
+  const mesh = withPaths(parsed.data, dirname(resolve(file)))
+  return mesh.simulated === undefined
+    ? mesh
+    : withinWorld(mesh, mesh.simulated, { file, isSet: document.has('state') })
+}
+
+/** What a simulated world writes stays in its folder: a real Caddyfile, journal or list of services is refused. */
+function withinWorld(mesh: Mesh, folder: string, { file, isSet }: { file: string; isSet: boolean }): Mesh {
+  const state = isSet ? mesh.state : join(folder, 'state')
+  const outside = Object.entries({ state, 'caddy.file': mesh.caddy.file, books: mesh.books }).flatMap(
+    ([key, path]) =>
+      path === undefined || path.startsWith(`${folder}${sep}`)
+        ? []
+        : [`${key}: expected a path in the simulated world ${folder}, got ${path}`],
+  )
+  if (outside.length > 0) throw new OnehopError('mesh-invalid', { file, problems: outside.join('; ') })
+  return { ...mesh, state }
 }
 
 /** Each problem of a zod error as `path: what was expected`, joined by `; `. */

@@ -332,7 +332,8 @@ function openRules(snapshot: Snapshot) {
 }
 
 function notesOf(mesh: Mesh, snapshot: Snapshot, services: PlannedService[]): string[] {
-  const notes: string[] = []
+  const notes =
+    mesh.simulated === undefined ? [] : [`simulated world ${mesh.simulated}: nothing of this is real`]
   const layer3 = new Set(selectServices(mesh).flatMap((each) => (each.mode === 'layer3' ? [each.name] : [])))
   if (services.some((each) => each.changes.length > 0 && layer3.has(each.name)))
     notes.push(

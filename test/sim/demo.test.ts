@@ -1,9 +1,10 @@
-import { mkdir, mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createOnehopApp } from '../../src/server.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const names = ['redis', 'qdrant', 'inngest', 'livekit', 'pds', 'typesense']
@@ -107,6 +108,26 @@ test('a flag that is unknown shows the usage', async () => {
     stderr: expect.stringContaining('usage: npm run demo'),
   })
   expect(stderr).not.toContain('    at ')
+})
+
+test.for([
+  ['state', (text: string) => text.replace('state: ./state', 'state: ../home/state')],
+  ['caddy.file', (text: string) => text.replace('./Caddyfile', '../home/Caddyfile')],
+  ['books', (text: string) => `${text}books: ../home/NEIGHBORHOOD.md\n`],
+] as const)('a %s outside of the world is refused before anything is opened', async ([key, change]) => {
+  const file = join(folder, 'mesh.yaml')
+  const text = await readFile(file, 'utf8')
+  await writeFile(file, change(text))
+  const { error } = await onehop('migrate', '--yes')
+  await writeFile(file, text)
+  expect(error).toMatchObject({ code: 'mesh-invalid', message: expect.stringContaining(`${key}: expected`) })
+  expect(await readdir(home())).toEqual([])
+})
+
+test('neither a worker nor an app that it is mounted in serves a simulated world', async () => {
+  expect(await onehop('worker')).toMatchObject({ ok: false, error: { code: 'simulated-unsupported' } })
+  const meshFile = join(folder, 'mesh.yaml')
+  await expect(createOnehopApp({ meshFile })).rejects.toMatchObject({ code: 'simulated-unsupported' })
 })
 
 test('a command that needs real programs says so', async () => {
