@@ -14,6 +14,7 @@ import { createTwoFilesPatch } from 'diff'
 import { checkSync } from 'proper-lockfile'
 import { parseDocument } from 'yaml'
 import { drift } from '../src/cli/drift.ts'
+import { takeOverEnd } from '../src/cli/end.ts'
 import { migrate } from '../src/cli/migrate.ts'
 import type { Answer } from '../src/cli/output.ts'
 import { plan } from '../src/cli/plan.ts'
@@ -45,6 +46,8 @@ const heading = (text: string) => say(`\n${styleText('bold', text, { stream: out
 const mark = (ok: boolean) =>
   ok ? styleText('green', 'ok', { stream: output }) : styleText('red', 'x ', { stream: output })
 
+// A reader that is gone (`npm run demo | head`) ends nothing.
+takeOverEnd()
 if (values.clean) {
   try {
     say(removeFolder() ? `removed ${shown}` : `there is no ${shown}`)

@@ -92,6 +92,8 @@ const callByHttp = (
     method,
     ...(body !== undefined && {
       body,
+      // Caddy answers once the servers that a new config replaces have come to their end.
+      deadline: 30_000,
       headers: {
         ...source,
         'content-type': 'application/json',
