@@ -4,8 +4,8 @@
 import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import fs from 'node:fs/promises'
 import http from 'node:http'
-import { createRequire, syncBuiltinESMExports } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import https from 'node:https'
+import { syncBuiltinESMExports } from 'node:module'
 import { nameFile, nameRequest } from './name-point.ts'
 import type { Order } from './order.ts'
 
@@ -54,36 +54,35 @@ function patchEffects(orderFile: string) {
       )
     }
   Object.assign(globalThis, { fetch: patchFetch(globalThis.fetch as Fetch) })
-  // @kubernetes/client-node brings the fetch of its own undici.
-  const require = createRequire(fileURLToPath(import.meta.resolve('@kubernetes/client-node')))
-  const undici: { fetch: Fetch } = require('undici')
-  undici.fetch = patchFetch(undici.fetch)
 
   // A request is there at once and sent by `end`; the answer counts when the caller hears of it.
-  const realRequest = http.request as (...args: unknown[]) => http.ClientRequest
-  const patchedRequest = (...args: unknown[]) => {
-    const [url, { method = 'GET' } = {}, onAnswer] = args as [
-      URL,
-      http.RequestOptions?,
-      ((answer: http.IncomingMessage) => void)?,
-    ]
-    const name = url instanceof URL ? nameRequest({ method, url, body: '' }) : undefined
-    if (name === undefined) return realRequest(...args)
-    const sent = realRequest(url, args[1], (answer: http.IncomingMessage) => {
-      const landed = (answer.statusCode ?? 500) < 400
-      pass(orderFile, { point: name, when: 'after', landed }).then(() => onAnswer?.(answer))
-    })
-    const end = sent.end.bind(sent) as (...args: unknown[]) => http.ClientRequest
-    sent.end = (...body: unknown[]) => {
-      // What it talks to may have been killed meanwhile: the request has failed by itself then.
-      pass(orderFile, { point: name, when: 'before', landed: false }).then(
-        () => !sent.destroyed && end(...body),
-      )
+  type Send = (...args: unknown[]) => http.ClientRequest
+  const patchRequest =
+    (real: Send): Send =>
+    (...args) => {
+      const [url, { method = 'GET' } = {}] = args as [unknown, http.RequestOptions?]
+      const sent = real(...args)
+      if (!(url instanceof URL)) return sent
+      const [end, emit] = [sent.end.bind(sent) as Send, sent.emit.bind(sent)]
+      sent.end = (...given: unknown[]) => {
+        const [body] = given
+        const name = nameRequest({ method, url, body: typeof body === 'string' ? body : '' })
+        if (name === undefined) return end(...given)
+        sent.emit = (event: string, ...more: unknown[]) => {
+          if (event !== 'response') return emit(event, ...more)
+          const landed = ((more[0] as http.IncomingMessage).statusCode ?? 500) < 400
+          pass(orderFile, { point: name, when: 'after', landed }).then(() => emit(event, ...more))
+          return true
+        }
+        // What it talks to may have been killed meanwhile: the request has failed by itself then.
+        pass(orderFile, { point: name, when: 'before', landed: false }).then(
+          () => !sent.destroyed && end(...given),
+        )
+        return sent
+      }
       return sent
     }
-    return sent
-  }
-  Object.assign(http, { request: patchedRequest })
+  for (const each of [http, https]) Object.assign(each, { request: patchRequest(each.request as Send) })
   syncBuiltinESMExports()
 }
 
